@@ -1,0 +1,44 @@
+# make demo | test | check | figures | bench: each creates the environment first where it is missing.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test check format figures bench docs clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+$(STAMP): constraints.txt setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip setuptools
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[data,test,check]'
+	@touch $@
+
+demo: $(STAMP)  ## the main job on the embedded digits data: trains, measures, compares, draws (about three minutes)
+	$(BIN)/landscape demo
+
+check: $(STAMP)  ## lint, format and types
+	$(BIN)/ruff check landscape cli tests benchmarks
+	$(BIN)/ruff format --check landscape cli tests benchmarks
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+test: check  ## lint, types and all tests
+	$(BIN)/python -m pytest
+
+format: $(STAMP)  ## rewrites the sources in the common format
+	$(BIN)/ruff check --fix landscape cli tests benchmarks
+	$(BIN)/ruff format landscape cli tests benchmarks
+
+docs: $(STAMP)  ## docs/cli.md from the commands' own help
+	$(BIN)/python docs/make_cli.py
+
+figures: $(STAMP)  ## the gallery in figures/, from the reference minima in checkpoints/
+	$(BIN)/python figures/make_gallery.py
+
+bench: $(STAMP)  ## speed, as ratios side by side in one run
+	$(BIN)/python benchmarks/curvature.py
+	$(BIN)/python benchmarks/training.py
+
+clean:  ## removes the environment and the demo's output
+	rm -rf $(VENV) demo-output

@@ -1,0 +1,1 @@
+"""The command `landscape`: thin commands over the library, one a file."""

@@ -1,0 +1,161 @@
+"""One way for every command that computes: find the stored result, or compute it, store it, and print it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from landscape.errors import InputError, NumericalError, UsageError, one_line
+
+# The rest is imported where it is used: numpy, h5py and tqdm would make every --help slower.
+if TYPE_CHECKING:
+    from landscape.results import Result
+    from landscape.store import Store
+
+    Compute = Callable[[Result | None, Callable[[Result], None] | None], Result]
+
+BAR_DELAY = 2.0  # seconds before a progress bar appears
+
+
+def checked_store(out: str | None, *, resume: bool = False) -> Store | None:
+    """The store of --out, refused at once if it cannot be read or written."""
+    if out is None:
+        if resume:
+            raise UsageError("--resume needs --out, the file to go on from")
+        return None
+    from landscape.store import Store
+
+    store = Store(out)
+    store.check()
+    return store
+
+
+def obtain(
+    store: Store | None,
+    label: str,
+    settings: Mapping[str, Any],
+    compute: Compute,
+    *,
+    inputs: Sequence[Path | None] = (),
+    overwrite: bool = False,
+    resume: bool = False,
+) -> tuple[Result, dict[str, Any]]:
+    """The result of these settings: from the store if it holds it, else computed, and stored where there is one.
+
+    `compute` gets a partial result to go on from (or None) and a function that saves a partial result (or None).
+    """
+    from landscape.results import Status
+
+    stored = None if store is None or overwrite else store.same(label, settings)
+    partial = stored if stored is not None and stored.status is Status.STOPPED else None
+    if stored is not None and partial is None:
+        tell(f"{label}: found in {store.path if store else ''}, not computed again (--overwrite recomputes)")
+        return stored, {"settings": dict(stored.settings), "found": True}
+    if partial is not None and not resume:
+        raise InputError(f"{store.path if store else ''} holds part of this result; --resume or --overwrite")
+    began = time.perf_counter()
+
+    def origin() -> dict[str, Any]:
+        import torch
+
+        from landscape.provenance import provenance
+
+        return provenance(
+            command=["landscape", *sys.argv[1:]],
+            settings=settings,
+            inputs=[path for path in inputs if path is not None],
+            seconds=time.perf_counter() - began,
+            threads=torch.get_num_threads(),
+        )
+
+    def save(result: Result) -> None:
+        assert store is not None
+        store.add(label, result, origin())
+
+    result = compute(partial, None if store is None else save)
+    if store is not None:
+        save(result)
+    return result, origin()
+
+
+def present(result: Result, label: str, provenance: Mapping[str, Any], text: Sequence[str], as_json: bool) -> int:
+    """Prints a result as JSON or as lines of text; returns the exit code that its status calls for."""
+    from landscape.results import Status, stored_fields
+
+    if as_json:
+        fields = {field.name: getattr(result, field.name) for field in stored_fields(type(result))}
+        fields.pop("settings")
+        if hasattr(result, "evaluated"):
+            fields["evaluated"] = getattr(result, "evaluated")  # noqa: B009 - planes only
+        emit({"kind": result.kind, "label": label, **fields, "provenance": provenance})
+    else:
+        for line in text:
+            click.echo(line)
+    if result.status in (Status.NOT_CONVERGED, Status.NON_FINITE):
+        tell(f"landscape: {label}: {result.status}")
+        return NumericalError.exit_code
+    return 0
+
+
+def emit(values: Mapping[str, Any]) -> None:
+    """One JSON object on stdout, non-finite numbers as null."""
+    from landscape.results import finite
+
+    click.echo(json.dumps(finite(values)))
+
+
+def tell(message: str) -> None:
+    """A line on stderr."""
+    click.echo(message, err=True)
+
+
+@contextmanager
+def numerical_as_json(kind: str, as_json: bool) -> Iterator[None]:
+    """With --json, a numerical failure prints its object too, before its line on stderr and exit code 4."""
+    try:
+        yield
+    except NumericalError as error:
+        if as_json:
+            emit({"kind": kind, "status": "non-finite", "label": None, "error": one_line(error)})
+        raise
+
+
+@contextmanager
+def bar(description: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """A progress bar that appears after two seconds, on a terminal only; yields `update(done, **shown)`."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=description, delay=BAR_DELAY, disable=None, leave=False, file=sys.stderr) as meter:
+
+        def update(done: int, **shown: str) -> None:
+            if shown:
+                meter.set_postfix(shown, refresh=False)
+            meter.update(done - meter.n)
+
+        yield update
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """SIGTERM and SIGUSR1 ask the work to save and stop; yields a function that says whether one came."""
+    asked: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        asked.append(number)
+
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.signal(number, note) for number in numbers]
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+

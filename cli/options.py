@@ -1,0 +1,143 @@
+"""Options that commands share, and the request they make up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from landscape.errors import UsageError
+from landscape.specs import parse_arguments
+
+if TYPE_CHECKING:
+    from landscape.studies.measured import Request
+
+Command = Callable[..., Any]
+
+
+def _stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+what_to_train = _stack(
+    click.option("--model", metavar="SPEC", help="mlp, f1, cnn, or package.module:name or file.py:name."),
+    click.option("--model-arg", "model_args", metavar="K=V", multiple=True, help="Argument of the model; repeatable."),
+    click.option("--data", metavar="SPEC", help="digits, mnist, cifar10, or a SPEC."),
+    click.option("--data-arg", "data_args", metavar="K=V", multiple=True, help="Argument of the data; repeatable."),
+    click.option("--loss", metavar="NAME|SPEC", help="cross_entropy, mse, or a SPEC of loss(outputs, targets)."),
+)
+
+machine = _stack(
+    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of what is drawn at random."),
+)
+
+
+def what_to_measure(dtype: str, split: str | None) -> Callable[[Command], Command]:
+    """The flags that name what is measured; `dtype` and `split` are this command's defaults."""
+    return _stack(
+        what_to_train,
+        click.option("--l2", type=float, default=0.0, show_default=True, help="Adds l2/2 |w|^2 to the objective."),
+        click.option(
+            "--split",
+            type=click.Choice(["train", "test", "both"]),
+            default=split,
+            show_default=split or "both where there is a test split",
+            help="Samples.",
+        ),
+        click.option("--samples", type=int, help="The first N of a fixed permutation.  [default: all]"),
+        click.option(
+            "--bn",
+            type=click.Choice(["eval", "batch"]),
+            default="eval",
+            show_default=True,
+            help="Batch norm: stored statistics, or those of batches of --bn-batch samples.",
+        ),
+        click.option("--bn-batch", type=int, help="Samples that share batch statistics.  [default: 256]"),
+        machine,
+        click.option(
+            "--dtype", type=click.Choice(["float32", "float64"]), default=dtype, show_default=True, help="Precision."
+        ),
+        click.option("--chunk", type=int, help="Samples a pass.  [default: 1024]"),
+        click.option("--label", "labels", multiple=True, help="Name in results and legends; once a checkpoint."),
+        click.option("--trust-recipe", is_flag=True, help="Run the code that a checkpoint's recipe names."),
+    )
+
+
+storing = _stack(
+    click.option("--out", metavar="FILE.h5", help="Store the result here; a second run finds it."),
+    click.option("--overwrite", is_flag=True, help="Compute again what --out holds already."),
+    as_json,
+)
+
+
+def request(
+    *,
+    model: str | None,
+    model_args: tuple[str, ...],
+    data: str | None,
+    data_args: tuple[str, ...],
+    loss: str | None,
+    l2: float,
+    split: str | None,
+    samples: int | None,
+    bn: str,
+    bn_batch: int | None,
+    device: str,
+    seed: int,
+    dtype: str,
+    chunk: int | None,
+    labels: tuple[str, ...],
+    trust_recipe: bool,
+) -> Request:
+    """The Request of the flags of `what_to_measure`, its numbers checked."""
+    for name, value in {"--samples": samples, "--chunk": chunk, "--bn-batch": bn_batch}.items():
+        if value is not None and value < 1:
+            raise UsageError(f"{name} must be at least 1, got {value}")
+    if l2 < 0:
+        raise UsageError(f"--l2 must not be negative, got {l2}")
+    if any(not label or "/" in label for label in labels):
+        raise UsageError("a --label must be a name without '/'")
+    model_arguments, data_arguments = parse_arguments(model_args), parse_arguments(data_args)
+    from landscape.studies.measured import Request
+
+    return Request(
+        model=model,
+        model_args=model_arguments,
+        data=data,
+        data_args=data_arguments,
+        loss=loss,
+        l2=l2,
+        split=split,
+        samples=samples,
+        bn=bn,
+        bn_batch=bn_batch,
+        device=device,
+        seed=seed,
+        dtype=dtype,
+        chunk=chunk,
+        labels=labels,
+        trust_recipe=trust_recipe,
+    )
+
+
+def positions(text: str, name: str) -> list[float]:
+    """The NUM positions of FROM:TO:NUM, ends included."""
+    import numpy as np
+
+    parts = text.split(":")
+    try:
+        low, high, count = float(parts[0]), float(parts[1]), int(parts[2])
+        if len(parts) != 3 or not low < high or count < 2 or not np.isfinite([low, high]).all():
+            raise ValueError
+    except (ValueError, IndexError) as error:
+        raise UsageError(f"{name} is FROM:TO:NUM with FROM < TO and NUM >= 2, got {text!r}") from error
+    return np.linspace(low, high, count).tolist()

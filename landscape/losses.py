@@ -1,0 +1,113 @@
+"""Losses as sums over samples with weights, so that chunks of any size combine without error.
+
+The loss of a set is S / W, the sum S of the chunks' sums over the sum W of their weights. Built-in losses know
+their weights; a user's callable returns a mean (its weight is then the number of samples) or `(sum, weight)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from . import specs
+from .errors import InputError, one_line
+
+IGNORED = -100  # torch's default ignore_index of cross_entropy
+
+Totals = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A named loss. `per_sample(outputs, targets)` gives sums and weights, (N,) each, where that is defined;
+
+    `function` is a user's callable, of `(outputs, targets)` or, for dict batches, of `(model, batch)`.
+    """
+
+    name: str
+    per_sample: Callable[[Tensor, Tensor], Totals] | None = None
+    function: Callable[..., Any] | None = None
+
+    def totals(self, outputs: Any, targets: Any, samples: int) -> Totals:
+        """Sum and weight of one chunk, scalars."""
+        if self.per_sample is not None:
+            sums, weights = self.per_sample(outputs, targets)
+            return sums.sum(), weights.sum()
+        assert self.function is not None
+        try:
+            returned = self.function(outputs, targets)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            raise InputError(f"the loss {self.name} failed: {one_line(error)}; check the SPEC") from error
+        return _sum_and_weight(returned, self.name, samples)
+
+
+def _sum_and_weight(returned: Any, name: str, samples: int) -> Totals:
+    if isinstance(returned, tuple) and len(returned) == 2:
+        total, weight = returned
+        if isinstance(total, Tensor) and total.dim() == 0:
+            return total, torch.as_tensor(weight, device=total.device).detach()
+    elif isinstance(returned, Tensor) and returned.dim() == 0:
+        return returned * samples, torch.tensor(float(samples), dtype=torch.float64, device=returned.device)
+    raise InputError(f"the loss {name} must return a scalar tensor (the mean) or (sum, weight), got {_shown(returned)}")
+
+
+def _shown(returned: Any) -> str:
+    if isinstance(returned, Tensor):
+        return f"a tensor of shape {tuple(returned.shape)}"
+    return type(returned).__name__
+
+
+def _cross_entropy(outputs: Tensor, targets: Tensor) -> Totals:
+    losses = functional.cross_entropy(outputs, targets, reduction="none")
+    if targets.is_floating_point():
+        counted = torch.ones_like(losses)
+    else:
+        counted = (targets != IGNORED).to(losses.dtype)
+    return _per_row(losses), _per_row(counted)
+
+
+def _per_row(values: Tensor) -> Tensor:
+    return values.flatten(1).sum(1) if values.dim() > 1 else values
+
+
+def _mse(outputs: Tensor, targets: Tensor) -> Totals:
+    if not targets.is_floating_point() and outputs.dim() == 2 and targets.dim() == 1:
+        # Classification by squared error (Hui & Belkin 2021; Cohen et al. 2021): class indices become one-hot rows.
+        targets = functional.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
+    if outputs.shape != targets.shape:
+        raise InputError(f"mse needs targets of the outputs' shape {tuple(outputs.shape)}, got {tuple(targets.shape)}")
+    losses = functional.mse_loss(outputs, targets, reduction="none")
+    return _per_row(losses), _per_row(torch.ones_like(losses))
+
+
+BUILTIN = {"cross_entropy": _cross_entropy, "mse": _mse}
+
+
+def resolve_loss(loss: str | Callable[..., Any] | Loss) -> Loss:
+    """The Loss of a name, a SPEC or a callable. Raises UsageError, InputError."""
+    if isinstance(loss, Loss):
+        return loss
+    if not isinstance(loss, str):
+        return Loss(name=_name(loss), function=loss)
+    if specs.is_builtin(loss):
+        if loss not in BUILTIN:
+            raise specs.unknown("loss", loss, BUILTIN)
+        return Loss(name=loss, per_sample=BUILTIN[loss])
+    found = specs.load(loss)
+    if isinstance(found, type):
+        found = specs.call(found, {}, loss)
+    if not callable(found):
+        raise InputError(f"--loss {loss} must be callable, got {type(found).__name__}")
+    return Loss(name=loss, function=found)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    kind = function if hasattr(function, "__qualname__") else type(function)
+    return f"{kind.__module__}:{kind.__qualname__}"

@@ -1,0 +1,44 @@
+"""Models by name or by SPEC, each initialised from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import specs
+from ..data import Splits
+from ..errors import InputError
+from . import networks
+
+BUILTIN: dict[str, Callable[..., nn.Module]] = {"mlp": networks.mlp, "f1": networks.f1, "cnn": networks.cnn}
+
+
+def build_model(spec: str, arguments: Mapping[str, Any] | None, splits: Splits, seed: int) -> nn.Module:
+    """The network that a name or SPEC gives, on the CPU, initialised from `seed`.
+
+    The global random state is borrowed for the construction, since torch's initialisers draw from it, and put
+    back. Raises UsageError for an unknown name or argument, InputError for a SPEC that gives no nn.Module.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _build(spec, dict(arguments or {}), splits)
+
+
+def _build(spec: str, arguments: dict[str, Any], splits: Splits) -> nn.Module:
+    if specs.is_builtin(spec):
+        if spec not in BUILTIN:
+            raise specs.unknown("model", spec, BUILTIN)
+        if splits.input_shape is None or splits.num_classes is None:
+            raise InputError(f"--model {spec} needs inputs and class targets; give your own model as a SPEC")
+        factory = partial(BUILTIN[spec], input_shape=splits.input_shape, num_classes=splits.num_classes)
+        return specs.call_builtin(factory, arguments, f"--model {spec}")
+    found = specs.load(spec)
+    if callable(found) and not isinstance(found, nn.Module):
+        found = specs.call(found, arguments, spec)
+    if not isinstance(found, nn.Module):
+        raise InputError(f"--model {spec} must give a torch.nn.Module, got {type(found).__name__}")
+    return found

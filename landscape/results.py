@@ -1,0 +1,174 @@
+"""What is measured: frozen dataclasses of numpy arrays and plain numbers, which know no torch.
+
+The metadata of a field says how it is stored and labelled: `dims` names its axes (a field named like its only
+axis is that axis's coordinate), `unit` and `about` go into the file. A field with `stored=False` stays in memory.
+Every result carries `settings`, all that identifies it; its digest is `landscape.store.digest(settings)`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import numpy as np
+
+Array = np.ndarray
+
+
+class Status(StrEnum):
+    """How a measurement ended."""
+
+    CONVERGED = "converged"
+    COMPLETE = "complete"
+    NOT_CONVERGED = "not converged"
+    NOT_RESOLVED = "not resolved"
+    STOPPED = "stopped"
+    NON_FINITE = "non-finite"
+
+
+TODO, DONE, NON_FINITE = 0, 1, 2  # the status of one point of a slice
+
+
+def quantity(about: str, *, dims: tuple[str, ...] = (), unit: str = "1", optional: bool = False) -> Any:
+    """A stored field: its meaning, its axes and its unit ("1" where it has none)."""
+    metadata = {"about": about, "dims": dims, "unit": unit}
+    return field(default=None, metadata=metadata) if optional else field(metadata=metadata)
+
+
+def in_memory(about: str) -> Any:
+    """A field that is not stored."""
+    return field(default=None, metadata={"about": about, "stored": False}, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """What all results share."""
+
+    kind: ClassVar[str]
+    status: Status
+    settings: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Eigenpairs(Result):
+    """Eigenvalues of an operator in descending order, each with its residual. k pairs, n params."""
+
+    kind: ClassVar[str] = "eigenpairs"
+    eigenvalues: Array = quantity("eigenvalues, descending", dims=("pair",), unit="loss / param^2")
+    residuals: Array = quantity("|Hv - lv| / max |l|, by a fresh product", dims=("pair",))
+    operator: str = quantity("the matrix whose eigenvalues these are")
+    which: str = quantity("the end of the spectrum: largest, smallest or both")
+    num_matvecs: int = quantity("matrix-vector products spent", unit="products")
+    num_params: int = quantity("size of the operator", unit="params")
+    num_samples: int | None = quantity("samples in the objective", unit="samples", optional=True)
+    loss: float | None = quantity("the objective at this point", unit="loss", optional=True)
+    self_check: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    vectors: Array | None = in_memory("unit eigenvectors, (n, k)")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Line(Result):
+    """Loss along a straight line: w(alpha) = w + alpha * direction. m points."""
+
+    kind: ClassVar[str] = "line"
+    alpha: Array = quantity("position: multiples of the direction", dims=("alpha",))
+    loss: Array = quantity("loss", dims=("alpha",), unit="loss")
+    loss_stderr: Array = quantity("standard error of the loss over samples", dims=("alpha",), unit="loss")
+    accuracy: Array | None = quantity("accuracy", dims=("alpha",), optional=True)
+    test_loss: Array | None = quantity("loss on the test split", dims=("alpha",), unit="loss", optional=True)
+    test_accuracy: Array | None = quantity("accuracy on the test split", dims=("alpha",), optional=True)
+    point_status: Array = quantity("0 to do, 1 done, 2 non-finite", dims=("alpha",))
+    unit_length: float = quantity("Euclidean length of one unit of alpha", unit="param")
+    barrier: float | None = quantity("max over [0, 1] of L(t) - (1-t) L(0) - t L(1)", unit="loss", optional=True)
+    error_barrier: float | None = quantity("max over [0, 1] of the error less the mean of the ends", optional=True)
+    split: str = quantity("the split that loss and accuracy are of")
+    direction: Mapping[str, Any] = field(default_factory=dict, metadata={"about": "how the direction came about"})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plane(Result):
+    """Loss over a plane: w(alpha, beta) = w + alpha * d1 + beta * d2. Rows follow alpha."""
+
+    kind: ClassVar[str] = "plane"
+    alpha: Array = quantity("position along the first direction", dims=("alpha",))
+    beta: Array = quantity("position along the second direction", dims=("beta",))
+    loss: Array = quantity("loss", dims=("alpha", "beta"), unit="loss")
+    loss_stderr: Array = quantity("standard error of the loss over samples", dims=("alpha", "beta"), unit="loss")
+    accuracy: Array | None = quantity("accuracy", dims=("alpha", "beta"), optional=True)
+    test_loss: Array | None = quantity("loss on the test split", dims=("alpha", "beta"), unit="loss", optional=True)
+    test_accuracy: Array | None = quantity("accuracy on the test split", dims=("alpha", "beta"), optional=True)
+    point_status: Array = quantity("0 to do, 1 done, 2 non-finite", dims=("alpha", "beta"))
+    unit_lengths: Array = quantity("Euclidean length of one unit of alpha, of beta", dims=("axis",), unit="param")
+    cosine: float = quantity("cosine between the two directions")
+    split: str = quantity("the split that loss and accuracy are of")
+    direction: Mapping[str, Any] = field(default_factory=dict, metadata={"about": "how the directions came about"})
+
+    @property
+    def evaluated(self) -> Array:
+        """Which points were evaluated: boolean, (len(alpha), len(beta))."""
+        return self.point_status != TODO
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sharpness(Result):
+    """One sharpness measure at one point. The train loss stands beside it, since sharpness follows it."""
+
+    kind: ClassVar[str] = "sharpness"
+    measure: str = quantity("the definition")
+    space: str = quantity("the space that is searched: full or random")
+    value: float = quantity("the measure", unit="percent of 1 + loss")
+    stderr: float | None = quantity("standard error over random subspaces", optional=True)
+    epsilon: float = quantity("half-width of the box, relative to |x| + 1")
+    loss: float = quantity("the objective at the centre", unit="loss")
+    max_loss: float = quantity("the largest objective found in the box", unit="loss")
+    iterations: int = quantity("L-BFGS-B iterations done")
+    num_evaluations: int = quantity("evaluations of value and gradient", unit="gradient passes")
+    on_boundary: float = quantity("share of the coordinates that end on a face of the box")
+    displaced_start: bool = quantity("whether the search started off centre, the gradient there being zero")
+    num_params: int = quantity("size of the space", unit="params")
+    num_samples: int = quantity("samples in the objective", unit="samples")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Training(Result):
+    """The log of a training run: one row an epoch, the first row (epoch 0) the initial point."""
+
+    kind: ClassVar[str] = "training"
+    epoch: Array = quantity("epochs done", dims=("epoch",), unit="epochs")
+    updates: Array = quantity("updates of the params done", dims=("epoch",), unit="updates")
+    train_loss: Array = quantity("loss on the whole training split, eval mode", dims=("epoch",), unit="loss")
+    train_accuracy: Array = quantity("accuracy on the whole training split, eval mode", dims=("epoch",))
+    test_loss: Array = quantity("loss on the test split", dims=("epoch",), unit="loss")
+    test_accuracy: Array = quantity("accuracy on the test split", dims=("epoch",))
+    learning_rate: Array = quantity("learning rate of the epoch's last update", dims=("epoch",))
+    distance: Array = quantity("Euclidean distance of the params from the initial point", dims=("epoch",), unit="param")
+    seconds: Array = quantity("wall-clock time spent training so far", dims=("epoch",), unit="s")
+    initial_params: Array | None = quantity("the params before the first update", dims=("param",), optional=True)
+
+
+def finite(value: Any) -> Any:
+    """`value` for JSON: numpy to Python, non-finite numbers to None."""
+    if isinstance(value, np.ndarray):
+        return finite(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    return value
+
+
+def stored_fields(result_type: type[Result]) -> list[dataclasses.Field[Any]]:
+    """The fields of a result type that go into a file, in order."""
+    return [f for f in dataclasses.fields(result_type) if f.metadata.get("stored", True)]
+
+
+KINDS: dict[str, type[Result]] = {kind.kind: kind for kind in (Training, Eigenpairs, Line, Plane, Sharpness)}

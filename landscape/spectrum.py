@@ -1,0 +1,225 @@
+"""Eigenpairs of an operator at the ends of its spectrum, each with the residual of a fresh product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import UsageError
+from .krylov import Basis
+from .operators import AbstractOperator
+from .results import Eigenpairs, Status
+
+VERSION = 1
+WHICH = ("largest", "smallest", "both")
+CHECK_STEPS = 10  # Lanczos steps of the random start that looks for a missed eigenvalue
+
+Progress = Callable[[int, float], None]
+
+
+def settings(
+    operator: AbstractOperator, k: int, *, which: str, tol: float, max_matvecs: int, seed: int
+) -> dict[str, Any]:
+    """What identifies the result of `top_eigenpairs` with these arguments."""
+    return {
+        "kind": Eigenpairs.kind,
+        "version": VERSION,
+        "operator": operator.name,
+        "k": k,
+        "which": which,
+        "tol": tol,
+        "max_matvecs": max_matvecs,
+        "seed": seed,
+        **operator.identity(),
+    }
+
+
+def top_eigenpairs(
+    operator: AbstractOperator,
+    k: int | None = None,
+    *,
+    which: str = "largest",
+    tol: float = 1e-3,
+    max_matvecs: int = 1000,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Eigenpairs:
+    """The k largest and/or smallest eigenvalues (algebraically) of a symmetric operator, with eigenvectors.
+
+    Thick-restart Lanczos with full reorthogonalisation (Wu & Simon 2000). A pair counts as converged where
+    |A v - l v| <= tol * max |l| by a fresh product; the largest eigenvalue's error is then at most tol relative,
+    and mostly of order tol^2. After convergence a random start, orthogonal to the pairs found, must find nothing
+    beyond them (a Krylov space holds one vector of each eigenspace, so copies of a multiple eigenvalue can hide).
+    Where the basis would fill the space, the dense matrix is used.
+
+    Args:
+        operator: any AbstractOperator of size n.
+        k: pairs from each end asked for; min(10, n) by default.
+        which: `largest`, `smallest`, or `both`: k from each end, in one descending list.
+        tol: relative residual, of max |l|.
+        max_matvecs: budget; where it runs out the status is `not converged` and the pairs found are returned.
+        progress: called with (products so far, worst relative residual estimate).
+
+    Returns eigenvalues (k or 2k,) descending, residuals, and unit vectors (n, k) in memory. Memory: about
+    2k + 22 vectors. Raises UsageError for k outside 1 ... n, NumericalError for non-finite products or a
+    contradicted self-check.
+    """
+    n = operator.size
+    k = min(10, n) if k is None else k
+    if not 1 <= k <= n:
+        raise UsageError(f"k must lie in 1 ... {n}, the number of params, got {k}")
+    if which not in WHICH:
+        raise UsageError(f"which must be one of {', '.join(WHICH)}, got {which!r}")
+    if not tol > 0:
+        raise UsageError(f"tol must be positive, got {tol}")
+    given = settings(operator, k, which=which, tol=tol, max_matvecs=max_matvecs, seed=seed)
+    check = operator.self_check(seed)
+    wanted = min(n, 2 * k if which == "both" else k)
+    capacity = max(2 * wanted, wanted + 20)
+    if capacity >= n:
+        solution = _dense(operator, k, which)
+    else:
+        solution = _Search(operator, k, which, tol, max_matvecs, capacity, seed, progress).run()
+    values, vectors, residuals, num_matvecs = solution
+    return Eigenpairs(
+        status=Status.CONVERGED if bool((residuals <= tol).all()) else Status.NOT_CONVERGED,
+        settings=given,
+        eigenvalues=values.numpy(),
+        residuals=residuals.numpy(),
+        operator=operator.name,
+        which=which,
+        num_matvecs=num_matvecs,
+        num_params=n,
+        num_samples=operator.num_samples,
+        loss=operator.loss,
+        self_check=_plain(check),
+        vectors=vectors.T.cpu().numpy(),
+    )
+
+
+Solution = tuple[Tensor, Tensor, Tensor, int]
+
+
+def _plain(check: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: float(value) if isinstance(value, float) else value for key, value in check.items()}
+
+
+def _ends(count: int, k: int, which: str) -> Tensor:
+    """Indices, into values in descending order, of the wanted ones."""
+    index = torch.arange(count)
+    if which == "largest":
+        return index[:k]
+    if which == "smallest":
+        return index[-k:]
+    return index if count <= 2 * k else torch.cat([index[:k], index[-k:]])
+
+
+def _residuals(operator: AbstractOperator, values: Tensor, vectors: Tensor, scale: float) -> Tensor:
+    """|A v - l v| / scale of each row of `vectors`, by fresh products."""
+    products = [operator.matvec(row) for row in vectors]
+    norms = [(p - float(v) * row).double().norm() for p, v, row in zip(products, values, vectors, strict=True)]
+    return torch.stack(norms).cpu() / (scale or 1.0)
+
+
+def _dense(operator: AbstractOperator, k: int, which: str) -> Solution:
+    matrix = operator.dense().double().cpu()
+    values, columns = torch.linalg.eigh(matrix)
+    values, rows = values.flip(0), columns.flip(1).T
+    index = _ends(len(values), k, which)
+    vectors = rows[index].to(operator.device, operator.dtype)
+    scale = float(values.abs().max())
+    residuals = _residuals(operator, values[index], vectors, scale)
+    return values[index], vectors, residuals, operator.size + len(index)
+
+
+class _Search:
+    """One thick-restart Lanczos run."""
+
+    def __init__(
+        self,
+        operator: AbstractOperator,
+        k: int,
+        which: str,
+        tol: float,
+        max_matvecs: int,
+        capacity: int,
+        seed: int,
+        progress: Progress | None,
+    ) -> None:
+        self.basis = Basis(operator, capacity)
+        self.operator, self.k, self.which, self.tol = operator, k, which, tol
+        self.max_matvecs, self.progress = max_matvecs, progress
+        self.generator = torch.Generator().manual_seed(seed)
+        self.verifications = 0
+
+    def run(self) -> Solution:
+        """Grows and restarts until converged, verified and checked, or until the budget is spent."""
+        basis = self.basis
+        basis.start(self.generator)
+        while True:
+            converged = self._grow()
+            values, coefficients = basis.ritz()
+            index = _ends(len(values), self.k, self.which)
+            if converged or self._spent():
+                found = self._verified(values[index], basis.vectors(coefficients[:, index]))
+                if self._spent() or (bool((found[2] <= self.tol).all()) and not self._missed(values, coefficients)):
+                    return (*found, basis.num_matvecs + self.verifications)
+                continue
+            self._restart(values, coefficients)
+
+    def _spent(self) -> bool:
+        return self.basis.num_matvecs + self.verifications >= self.max_matvecs
+
+    def _grow(self) -> bool:
+        """Lanczos steps until the wanted pairs look converged (True), the basis is full, or the budget is spent."""
+        basis = self.basis
+        wanted = 2 * self.k if self.which == "both" else self.k
+        while basis.count < basis.capacity and not self._spent():
+            basis.expand()
+            if basis.coupling == 0.0 and basis.count < basis.capacity:
+                basis.start(self.generator)
+            if basis.count < wanted:
+                continue
+            values, coefficients = basis.ritz()
+            index = _ends(len(values), self.k, self.which)
+            estimates = (basis.coupling * coefficients[-1, index]).abs() / (float(values.abs().max()) or 1.0)
+            if self.progress:
+                self.progress(basis.num_matvecs + self.verifications, float(estimates.max()))
+            # Half the tolerance: the estimate leaves out what restarts and rounding add.
+            if bool((estimates <= self.tol / 2).all()):
+                return True
+        return False
+
+    def _restart(self, values: Tensor, coefficients: Tensor) -> None:
+        """Keeps the wanted Ritz pairs and half as many again of their neighbours, which speed convergence."""
+        spare = (self.basis.capacity - len(_ends(len(values), self.k, self.which))) // 3
+        kept = self.k + (spare // 2 if self.which == "both" else spare)
+        index = _ends(len(values), kept, self.which)
+        self.basis.restart(values[index], coefficients[:, index])
+
+    def _verified(self, values: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        vectors = vectors / vectors.norm(dim=1, keepdim=True)
+        scale = float(self.basis.projected[: self.basis.count, : self.basis.count].diagonal().abs().max())
+        scale = max(scale, float(values.abs().max()))
+        residuals = _residuals(self.operator, values, vectors, scale)
+        self.verifications += len(values)
+        return values, vectors, residuals
+
+    def _missed(self, values: Tensor, coefficients: Tensor) -> bool:
+        """Whether a random start orthogonal to the basis finds a value beyond the wanted ones.
+
+        The steps stay in the basis, so that what is found takes its place among the pairs.
+        """
+        before = values[_ends(len(values), self.k, self.which)]
+        self._restart(values, coefficients)
+        self.basis.start(self.generator)
+        for _ in range(min(CHECK_STEPS, self.basis.capacity - self.basis.count)):
+            self.basis.expand()
+            if self.basis.coupling == 0.0:
+                return False
+        after = self.basis.ritz()[0]
+        after = after[_ends(len(after), self.k, self.which)]
+        return bool(((after - before).abs() > self.tol * values.abs().max()).any())

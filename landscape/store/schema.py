@@ -1,0 +1,89 @@
+"""The one rule by which a result becomes an HDF5 group and back.
+
+Arrays become data sets with dimension scales; numbers become scalar data sets; both carry `units` and `long_name`.
+Text becomes an attribute; mappings and lists of text become JSON attributes. What is None is left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..errors import InputError
+from ..results import KINDS, Result, Status, finite, stored_fields
+
+SCHEMA_NAME = "landscape"
+SCHEMA_VERSION = 1
+
+
+def write_result(group: h5py.Group, result: Result) -> None:
+    """Fills an empty group with a result."""
+    group.attrs["kind"] = result.kind
+    for field in stored_fields(type(result)):
+        value = getattr(result, field.name)
+        if value is None:
+            continue
+        if isinstance(value, np.ndarray):
+            _write_array(group, field, value)
+        elif isinstance(value, str):
+            group.attrs[field.name] = str(value)
+        elif isinstance(value, (bool, int, float)):
+            _describe(group.create_dataset(field.name, data=value), field)
+        else:
+            group.attrs[field.name] = json.dumps(finite(value), sort_keys=True)
+
+
+def _write_array(group: h5py.Group, field: dataclasses.Field[Any], value: np.ndarray) -> None:
+    dims: tuple[str, ...] = field.metadata["dims"]
+    dataset = group.create_dataset(field.name, data=value, fletcher32=True)
+    _describe(dataset, field)
+    if dims == (field.name,):
+        dataset.make_scale(field.name)
+        return
+    for axis, (name, size) in enumerate(zip(dims, value.shape, strict=True)):
+        if name not in group:
+            # The netCDF-4 convention for an axis without coordinates: a scale of which no bytes are stored.
+            scale = group.create_dataset(name, shape=(size,), dtype=">f4")
+            scale.make_scale(f"This is a netCDF dimension but not a netCDF variable.{size:10d}")
+        dataset.dims[axis].attach_scale(group[name])
+
+
+def _describe(dataset: h5py.Dataset, field: dataclasses.Field[Any]) -> None:
+    dataset.attrs["long_name"] = field.metadata["about"]
+    dataset.attrs["units"] = field.metadata["unit"]
+
+
+def read_result(group: h5py.Group) -> Result:
+    """The result that `write_result` wrote. Raises InputError for a group of another make."""
+    kind = group.attrs.get("kind")
+    if kind not in KINDS:
+        raise InputError(f"{group.file.filename}:{group.name} holds no known kind of result: {kind!r}")
+    result_type = KINDS[str(kind)]
+    values: dict[str, Any] = {}
+    try:
+        for field in stored_fields(result_type):
+            if field.name in group:
+                values[field.name] = _plain(group[field.name][()])
+            elif field.name in group.attrs:
+                values[field.name] = _text(field, group.attrs[field.name])
+        return result_type(**values)
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise InputError(f"{group.file.filename}:{group.name} is damaged: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, np.ndarray) else value.item()
+
+
+def _text(field: dataclasses.Field[Any], value: Any) -> Any:
+    if field.name == "status":
+        return Status(str(value))
+    if "Mapping" in str(field.type) or "tuple" in str(field.type):
+        loaded = json.loads(value)
+        return loaded if isinstance(loaded, Mapping) else tuple(loaded)
+    return str(value)
