@@ -1,0 +1,35 @@
+"""One function that draws any result."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from ..results import Eigenpairs, Line, Plane, Result, Sharpness, Training
+from .eigenvalues import draw_eigenvalues
+from .line import draw_line
+from .plane import draw_plane
+from .sharpness import draw_sharpness
+from .training import draw_training
+
+
+def draw(result: Result, ax: Axes | None = None, *, label: str = "") -> Axes:
+    """Draws a result on an axes (a new one by default) and returns it. A training log shows its losses.
+
+    Raises TypeError for what is no result.
+    """
+    axes = plt.subplots(layout="constrained")[1] if ax is None else ax
+    match result:
+        case Eigenpairs():
+            draw_eigenvalues({label or result.operator: result}, axes)
+        case Line():
+            draw_line(result, axes)
+        case Plane():
+            draw_plane(result, axes)
+        case Sharpness():
+            draw_sharpness([(label or result.measure, result)], axes)
+        case Training():
+            draw_training({label or "run": result}, axes, axes.inset_axes((0.6, 0.6, 0.38, 0.38)))
+        case _:
+            raise TypeError(f"draw takes a result, got {type(result).__name__}")
+    return axes

@@ -1,0 +1,56 @@
+"""The common look: Okabe-Ito colours with a marker and a dash each, paper widths, embedded fonts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+
+WIDTH = 5.5  # inches, the text width of NeurIPS and ICLR
+
+# Okabe & Ito (2008), distinguishable with any colour vision; yellow left out, too light on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LOSS_MAP = "viridis"
+
+_SETTINGS: dict[str, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 150,
+    "savefig.dpi": 300,
+    # TrueType inside PDF and PS: journals refuse Type 3 fonts
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "svg.hashsalt": "landscape",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """matplotlib's settings for all figures, put back after; figures made inside are closed."""
+    open_before = set(plt.get_fignums())
+    with matplotlib.rc_context(_SETTINGS):
+        try:
+            yield
+        finally:
+            for number in set(plt.get_fignums()) - open_before:
+                plt.close(number)
+
+
+def look(index: int) -> dict[str, Any]:
+    """Colour and marker of the index-th label, the same in every figure."""
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}

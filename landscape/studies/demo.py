@@ -1,0 +1,213 @@
+"""The main job on the embedded digits data: three networks from one initial point, measured and drawn.
+
+Small batch; large batch (a tenth of the training set) for as many epochs; and the same large batch for as many
+updates, the arm that most comparisons leave out: without it batch size and number of updates change together.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import sharpness, slices, spectrum
+from ..operators import Hessian
+from ..provenance import provenance
+from ..recipe import Recipe
+from ..results import Eigenpairs, Result, Sharpness
+from ..slices.line import settings as line_settings
+from ..slices.plane import settings as plane_settings
+from ..store import Store
+from . import runs
+from .figures import draw_store
+from .measured import Minimum, Request, measured
+from .slicing import described, directions_from
+
+SMALL_BATCH = 16
+EPOCHS = 60
+TRAIN_SAMPLES = 1437
+LARGE_BATCH = math.ceil(TRAIN_SAMPLES / 10)
+UPDATES = EPOCHS * math.ceil(TRAIN_SAMPLES / SMALL_BATCH)
+
+ARMS: Mapping[str, Mapping[str, int]] = {
+    "small": {"batch_size": SMALL_BATCH, "epochs": EPOCHS},
+    "large": {"batch_size": LARGE_BATCH, "epochs": EPOCHS},
+    "large-updates": {"batch_size": LARGE_BATCH, "updates": UPDATES},
+}
+NUM_EIGENVALUES = 10
+EPSILON = 1e-3
+LINE = np.linspace(-1, 2, 61)
+GRID = np.linspace(-1, 1, 41)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made."""
+
+    checkpoints: list[Path]
+    store: Path
+    figures: list[Path]
+    rows: list[dict[str, Any]]
+
+
+def recipe(arm: str) -> Recipe:
+    """The recipe of an arm: a 64-128-128-10 network, SGD .05 with momentum .9, from one seed."""
+    return Recipe(data="digits", model="mlp", lr=0.05, momentum=0.9, seed=0, **ARMS[arm])
+
+
+def run_demo(folder: str | os.PathLike[str], *, overwrite: bool = False, say: Say = print) -> Demo:
+    """Trains what is missing, measures what the store lacks, draws all, and returns the table's rows.
+
+    A second run in the same folder finds what the first one left, whole or in part.
+    """
+    target = Path(folder)
+    store = Store(target / "demo.h5")
+    store.check()
+    checkpoints = []
+    for arm in ARMS:
+        checkpoints.append(_trained(arm, target / f"digits-{arm}.safetensors", overwrite, say))
+        store.add(arm, runs.read_log(checkpoints[-1]))
+    request = Request(labels=tuple(ARMS), dtype="float64", split=None)
+    minima = measured(request, [str(path) for path in checkpoints])
+    keeper = _Keeper(store, overwrite, say)
+    rows = [_measure(minimum, keeper) for minimum in minima]
+    _slices(minima, keeper)
+    say("drawing")
+    figures = draw_store(store.path, target)
+    return Demo(checkpoints, store.path, figures, rows)
+
+
+def _trained(arm: str, path: Path, overwrite: bool, say: Say) -> Path:
+    wanted = recipe(arm)
+    if not overwrite and runs.stored_run(path, wanted) is not None:
+        say(f"{arm}: trained already, {path}")
+        return path
+    say(f"{arm}: training, batch size {wanted.batch_size}")
+    runs.run(wanted, path, overwrite=True, device="cpu", command=("landscape", "demo"))
+    return path
+
+
+class _Keeper:
+    """Finds a result in the store or has it computed and stored."""
+
+    def __init__(self, store: Store, overwrite: bool, say: Say) -> None:
+        self.store, self.overwrite, self.say = store, overwrite, say
+
+    def obtain(self, label: str, settings: Mapping[str, Any], compute: Callable[[], Result], what: str) -> Any:
+        """The result of these settings under a label."""
+        found = None if self.overwrite else self.store.same(label, settings)
+        if found is not None:
+            return found
+        self.say(f"{label}: {what}")
+        began = time.perf_counter()
+        result = compute()
+        origin = provenance(
+            command=["landscape", "demo"],
+            settings=settings,
+            inputs=[],
+            seconds=time.perf_counter() - began,
+            threads=torch.get_num_threads(),
+        )
+        self.store.add(label, result, origin)
+        return result
+
+
+def _measure(minimum: Minimum, keeper: _Keeper) -> dict[str, Any]:
+    """A row of the table: training metrics, top eigenvalue, sharpness."""
+    operator = Hessian(minimum.objective)
+    chosen: dict[str, Any] = {"which": "largest", "tol": 1e-4, "max_matvecs": 1000, "seed": 0}
+    pairs: Eigenpairs = keeper.obtain(
+        minimum.label,
+        spectrum.settings(operator, NUM_EIGENVALUES, **chosen),
+        lambda: spectrum.top_eigenpairs(operator, NUM_EIGENVALUES, **chosen),
+        "eigenvalues of the Hessian",
+    )
+    sharp: Sharpness = keeper.obtain(
+        minimum.label,
+        sharpness.settings(minimum.objective, epsilon=EPSILON, iterations=10, seed=0),
+        lambda: sharpness.keskar(minimum.objective, epsilon=EPSILON),
+        "Keskar's sharpness",
+    )
+    assert minimum.path is not None
+    trained = runs.metrics(recipe(minimum.label), runs.read_log(minimum.path))
+    return {
+        "label": minimum.label,
+        **{name: trained[name] for name in ("batch_size", "updates", "train_accuracy", "test_accuracy", "train_loss")},
+        "top_eigenvalue": float(pairs.eigenvalues[0]),
+        "sharpness": sharp.value,
+        "distance": trained["distance"],
+    }
+
+
+def _slices(minima: Sequence[Minimum], keeper: _Keeper) -> None:
+    """The line from the small-batch minimum to each other one, and a plane around each."""
+    start = minima[0]
+    for end in minima[1:]:
+        made = {"kind": "between", "ends": [start.label, end.label]}
+        keeper.obtain(
+            f"{start.label}--{end.label}",
+            line_settings(start.objective, end.objective, LINE.tolist(), split="train", test=start.test),
+            lambda end=end, made=made: slices.line(
+                start.objective, end.objective, LINE.tolist(), test=start.test, made=made
+            ),
+            "the line between the minima",
+        )
+    for minimum in minima:
+        pair = (directions := directions_from(minimum.objective, 2, 0, "filter"))[0], directions[1]
+        keeper.obtain(
+            minimum.label,
+            plane_settings(minimum.objective, pair, GRID.tolist(), GRID.tolist(), split="train", test=None),
+            lambda minimum=minimum, pair=pair: slices.plane(
+                minimum.objective, pair, GRID.tolist(), GRID.tolist(), made=described(0, "filter")
+            ),
+            f"the loss at {len(GRID)} x {len(GRID)} points of a plane",
+        )
+
+
+COLUMNS = (
+    ("arm", "label", "{}"),
+    ("batch", "batch_size", "{}"),
+    ("updates", "updates", "{}"),
+    ("test acc", "test_accuracy", "{:.2%}"),
+    ("train loss", "train_loss", "{:.2e}"),
+    ("top eigenvalue", "top_eigenvalue", "{:.3g}"),
+    ("sharpness", "sharpness", "{:.3g}"),
+    ("distance", "distance", "{:.2f}"),
+)
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The rows as aligned text, and what they say, computed from them."""
+    cells = [[title for title, _, _ in COLUMNS]]
+    cells += [[form.format(row[key]) for _, key, form in COLUMNS] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+    return [*lines, "", *_reading(rows)]
+
+
+def _reading(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How much of the difference remains at equal updates: sharpness goes with train loss."""
+    small, large, equal = rows
+    ratios = {
+        name: (large[name] / small[name], equal[name] / small[name])
+        for name in ("train_loss", "top_eigenvalue", "sharpness")
+    }
+    shown = {name: f"{a:.3g} x at equal epochs, {b:.3g} x at equal updates" for name, (a, b) in ratios.items()}
+    return [
+        "Large batch relative to small batch, one training seed:",
+        f"  top eigenvalue {shown['top_eigenvalue']}",
+        f"  sharpness      {shown['sharpness']}",
+        f"  train loss     {shown['train_loss']}",
+        "Curvature and sharpness go with the train loss: near an interpolating minimum both shrink with it. The arm",
+        "with equal updates has a lower train loss, and with it most of the difference is gone; so compare minima at",
+        "equal train loss before calling one sharper because of its batch size.",
+    ]

@@ -1,0 +1,84 @@
+"""The figures of a store: which there are, and their files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from .. import draw, files
+from ..draw.style import WIDTH
+from ..errors import InputError
+from ..results import Eigenpairs, Line, Plane, Result, Sharpness, Training
+from ..store import Entry, Store
+
+FORMATS = ("pdf", "png")
+# No time stamps: the same results give the same bytes.
+METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {}}
+
+R = TypeVar("R", bound=Result)
+
+
+def draw_store(path: str | Path, folder: str | Path, *, kinds: tuple[str, ...] = ()) -> list[Path]:
+    """Draws all that a store holds into PDF and PNG files in `folder`; returns their paths.
+
+    Minima of one kind of result share a figure and a scale. Raises InputError where there is nothing to draw.
+    """
+    entries = [e for e in Store(path).entries() if not kinds or e.result.kind in kinds]
+    if not entries:
+        raise InputError(f"{path} holds no results{f' of kind {kinds[0]}' if kinds else ''} to draw")
+    written = []
+    with draw.style():
+        for name, figure in figures(entries):
+            for form in FORMATS:
+                target = Path(folder) / f"{name}.{form}"
+                image = BytesIO()
+                figure.savefig(image, format=form, metadata=METADATA[form])
+                files.write_atomically(target, image.getvalue())
+                written.append(target)
+            plt.close(figure)
+    return written
+
+
+def figures(entries: list[Entry]) -> Iterator[tuple[str, Figure]]:
+    """Name and figure of each drawing that the entries allow."""
+    runs = _latest(entries, Training)
+    if runs:
+        figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
+        draw.draw_training(runs, *axes)
+        yield "training", figure
+    pairs = _latest(entries, Eigenpairs)
+    if pairs:
+        yield "eigenvalues", _single(lambda axes: draw.draw_eigenvalues(pairs, axes))
+    measured = [(e.label, e.result) for e in entries if isinstance(e.result, Sharpness)]
+    if measured:
+        yield "sharpness", _single(lambda axes: draw.draw_sharpness(measured, axes))
+    for entry in entries:
+        if isinstance(entry.result, Line):
+            line = entry.result
+            yield f"{entry.name}-{entry.label}", _single(lambda axes, line=line: draw.draw_line(line, axes))
+    planes = _latest(entries, Plane)
+    if planes:
+        width, count = WIDTH, len(planes)
+        figure = plt.figure(figsize=(width, min(3.2, width / count + 0.4)))
+        draw.draw_planes(planes, figure)
+        yield "plane", figure
+        figure = plt.figure(figsize=(width, min(3.6, width / count + 0.3)), layout="none")
+        draw.draw_surfaces(planes, figure)
+        figure.subplots_adjust(left=0.0, right=0.96, bottom=0.02, top=0.94, wspace=0.02)
+        yield "surface", figure
+
+
+def _single(paint: Callable[..., None]) -> Figure:
+    figure, axes = plt.subplots(figsize=(0.75 * WIDTH, 2.6))
+    paint(axes)
+    return figure
+
+
+def _latest(entries: list[Entry], kind: type[R]) -> Mapping[str, R]:
+    """The last result of a kind under each label."""
+    return {entry.label: entry.result for entry in entries if isinstance(entry.result, kind)}
