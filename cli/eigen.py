@@ -75,12 +75,20 @@ def _eigen(
             )
 
     result, provenance = obtain(
-        store, minimum.label, settings(operator, k, **chosen), compute, inputs=[minimum.path], overwrite=overwrite
+        store,
+        minimum.label,
+        settings(operator, k, **chosen),
+        compute,
+        inputs=[minimum.path],
+        overwrite=overwrite,
     )
     assert isinstance(result, Eigenpairs)
     if result.self_check.get("precision", 0.0) > IMPRECISE:
         tell(f"float32 products are off by {result.self_check['precision']:.1e} here; --dtype float64 is exact")
-    text = [f"{value: .6e}   residual {residual:.1e}" for value, residual in zip(result.eigenvalues, result.residuals)]
+    text = [
+        f"{value: .6e}   residual {residual:.1e}"
+        for value, residual in zip(result.eigenvalues, result.residuals, strict=True)
+    ]
     text.append(
         f"{result.status}: {result.num_matvecs} products, {result.num_params} params, {result.num_samples} samples, "
         f"loss {result.loss:.4g}"

@@ -29,7 +29,15 @@ def command(file: str, out: str | None, kinds: tuple[str, ...], as_json: bool) -
     written = draw_store(file, out or Path(file).parent, kinds=kinds)
     if as_json:
         paths = [str(path) for path in written]
-        emit({"kind": "figures", "status": "complete", "label": None, "files": paths, "provenance": {"file": file}})
+        emit(
+            {
+                "kind": "figures",
+                "status": "complete",
+                "label": None,
+                "files": paths,
+                "provenance": {"file": file},
+            }
+        )
     else:
         for path in written:
             click.echo(path)

@@ -12,9 +12,18 @@ from .computing import bar, checked_store, numerical_as_json, obtain, present, s
 
 @click.command("line")
 @click.argument("checkpoints", nargs=-1, metavar="[CKPT] [CKPT2]")
-@click.option("--range", "span", metavar="FROM:TO:NUM", help="Positions.  [default: -1:2:61 between minima, else -1:1:51]")
 @click.option(
-    "--direction", type=click.Choice(["random"]), default="random", show_default=True, help="Direction from one minimum."
+    "--range",
+    "span",
+    metavar="FROM:TO:NUM",
+    help="Positions.  [default: -1:2:61 between minima, else -1:1:51]",
+)
+@click.option(
+    "--direction",
+    type=click.Choice(["random"]),
+    default="random",
+    show_default=True,
+    help="Direction from one minimum.",
 )
 @click.option(
     "--normalize",
@@ -68,7 +77,7 @@ def _line(
         end, label = minima[1].objective, f"{start.label}--{minima[1].label}"
         made = {"kind": "between", "ends": [minimum.label for minimum in minima]}
     else:
-        (end,), label = directions_from(start.objective, 1, asked.seed, normalize), start.label
+        end, label = directions_from(start.objective, asked.seed, normalize)[0], start.label
         made = described(asked.seed, normalize)
     about: dict[str, Any] = {"split": start.split, "test": start.test}
 
@@ -79,9 +88,7 @@ def _line(
 
     identity = settings(start.objective, end, alphas, **about)
     paths = [minimum.path for minimum in minima]
-    result, provenance = obtain(
-        store, label, identity, compute, inputs=paths, overwrite=overwrite, resume=resume
-    )
+    result, provenance = obtain(store, label, identity, compute, inputs=paths, overwrite=overwrite, resume=resume)
     assert isinstance(result, Line)
     return present(result, label, provenance, _text(result), as_json)
 
@@ -93,7 +100,8 @@ def _text(result: Any) -> list[str]:
     for i, alpha in enumerate(result.alpha):
         rows.append(f"{alpha:8.3f}" + "".join(f"{getattr(result, name)[i]:15.6g}" for name in shown))
     if result.barrier is not None:
-        rows.append(f"barrier {result.barrier:.6g}" + (
-            "" if result.error_barrier is None else f"   error barrier {result.error_barrier:.6g}"
-        ))
+        rows.append(
+            f"barrier {result.barrier:.6g}"
+            + ("" if result.error_barrier is None else f"   error barrier {result.error_barrier:.6g}")
+        )
     return rows

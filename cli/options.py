@@ -64,7 +64,11 @@ def what_to_measure(dtype: str, split: str | None) -> Callable[[Command], Comman
         click.option("--bn-batch", type=int, help="Samples that share batch statistics.  [default: 256]"),
         machine,
         click.option(
-            "--dtype", type=click.Choice(["float32", "float64"]), default=dtype, show_default=True, help="Precision."
+            "--dtype",
+            type=click.Choice(["float32", "float64"]),
+            default=dtype,
+            show_default=True,
+            help="Precision.",
         ),
         click.option("--chunk", type=int, help="Samples a pass.  [default: 1024]"),
         click.option("--label", "labels", multiple=True, help="Name in results and legends; once a checkpoint."),

@@ -15,7 +15,11 @@ from .computing import bar, checked_store, numerical_as_json, obtain, present, s
 @click.option("--x", "first", metavar="FROM:TO:NUM", default="-1:1:25", show_default=True, help="Positions, alpha.")
 @click.option("--y", "second", metavar="FROM:TO:NUM", default="-1:1:25", show_default=True, help="Positions, beta.")
 @click.option(
-    "--directions", type=click.Choice(["random"]), default="random", show_default=True, help="The two directions."
+    "--directions",
+    type=click.Choice(["random"]),
+    default="random",
+    show_default=True,
+    help="The two directions.",
 )
 @click.option(
     "--normalize",
@@ -60,7 +64,7 @@ def _plane(
     from landscape.studies.slicing import described, directions_from
 
     (minimum,) = measured(asked, [checkpoint] if checkpoint else [])
-    pair = directions_from(minimum.objective, 2, asked.seed, normalize)
+    pair = directions_from(minimum.objective, asked.seed, normalize)
     about: dict[str, Any] = {"split": minimum.split, "test": minimum.test}
     made = described(asked.seed, normalize)
 

@@ -62,7 +62,12 @@ def _sharpness(
             return keskar(minimum.objective, **chosen, progress=update)
 
     result, provenance = obtain(
-        store, minimum.label, settings(minimum.objective, **chosen), compute, inputs=[minimum.path], overwrite=overwrite
+        store,
+        minimum.label,
+        settings(minimum.objective, **chosen),
+        compute,
+        inputs=[minimum.path],
+        overwrite=overwrite,
     )
     assert isinstance(result, Sharpness)
     text = [

@@ -26,7 +26,14 @@ def command(file: str, label: str | None, kind: str | None, as_json: bool) -> in
 
     entries = Store(file).find(kind=kind, label=label)
     if as_json:
-        emit({"kind": "store", "status": "complete", "label": None, "entries": [_described(e) for e in entries]})
+        emit(
+            {
+                "kind": "store",
+                "status": "complete",
+                "label": None,
+                "entries": [_described(e) for e in entries],
+            }
+        )
         return 0
     for entry in entries:
         click.echo(f"/{entry.label}/{entry.name}  [{entry.result.status}]  {_summary(entry.result)}")

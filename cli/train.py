@@ -40,9 +40,7 @@ def command(as_json: bool, **flags: Any) -> int:
         return _train(as_json, **flags)
 
 
-def _train(
-    as_json: bool, out: str | None, resume: bool, overwrite: bool, device: str, **flags: Any
-) -> int:
+def _train(as_json: bool, out: str | None, resume: bool, overwrite: bool, device: str, **flags: Any) -> int:
     from landscape.recipe import Recipe
 
     if resume and out is None:

@@ -68,9 +68,7 @@ def exact_kernels(model: nn.Module) -> Iterator[None]:
         if torch.cuda.is_available():
             recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
             stack.enter_context(
-                torch.backends.cudnn.flags(
-                    enabled=not recurrent, benchmark=False, deterministic=True, allow_tf32=False
-                )
+                torch.backends.cudnn.flags(enabled=not recurrent, benchmark=False, deterministic=True, allow_tf32=False)
             )
         yield
 
@@ -82,5 +80,7 @@ def memory_guard(chunk: int) -> Iterator[None]:
         yield
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-            raise ResourceError(f"out of memory with chunks of {chunk} samples; try --chunk {max(1, chunk // 2)}") from error
+            raise ResourceError(
+                f"out of memory with chunks of {chunk} samples; try --chunk {max(1, chunk // 2)}"
+            ) from error
         raise

@@ -66,10 +66,7 @@ def _shown(returned: Any) -> str:
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> Totals:
     losses = functional.cross_entropy(outputs, targets, reduction="none")
-    if targets.is_floating_point():
-        counted = torch.ones_like(losses)
-    else:
-        counted = (targets != IGNORED).to(losses.dtype)
+    counted = torch.ones_like(losses) if targets.is_floating_point() else (targets != IGNORED).to(losses.dtype)
     return _per_row(losses), _per_row(counted)
 
 

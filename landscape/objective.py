@@ -235,7 +235,10 @@ class Objective:
     @contextmanager
     def _running(self) -> Iterator[None]:
         batch_statistics = self.bn == "batch"
-        with execution.memory_guard(self.chunk), execution.measuring(self.model, batch_statistics=batch_statistics):
+        with (
+            execution.memory_guard(self.chunk),
+            execution.measuring(self.model, batch_statistics=batch_statistics),
+        ):
             yield
 
     def _refuse_misfits(self) -> None:

@@ -15,7 +15,12 @@ PACKAGES = ("loss-landscape-toolkit", "torch", "numpy", "scipy", "h5py")
 
 
 def provenance(
-    *, command: Sequence[str], settings: Mapping[str, Any], inputs: Sequence[Path], seconds: float, threads: int
+    *,
+    command: Sequence[str],
+    settings: Mapping[str, Any],
+    inputs: Sequence[Path],
+    seconds: float,
+    threads: int,
 ) -> dict[str, Any]:
     """Command line, resolved settings, versions, machine, sha256 of the input files, time taken."""
     return {

@@ -42,7 +42,14 @@ class Recipe:
             raise UsageError(f"unknown optimizer {self.optimizer!r}; one of {', '.join(OPTIMIZERS)}")
         if (self.epochs is None) == (self.updates is None):
             raise UsageError("a run needs a budget: give either epochs or updates")
-        for name, low in {"lr": 0, "batch_size": 1, "epochs": 1, "updates": 1, "weight_decay": 0, "momentum": 0}.items():
+        for name, low in {
+            "lr": 0,
+            "batch_size": 1,
+            "epochs": 1,
+            "updates": 1,
+            "weight_decay": 0,
+            "momentum": 0,
+        }.items():
             value = getattr(self, name)
             if value is not None and not value >= low:
                 raise UsageError(f"{name} must be at least {low}, got {value}")

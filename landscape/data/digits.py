@@ -17,7 +17,7 @@ def load() -> Mapping[str, Any]:
     """Train (1,437) and test (360) splits; inputs (N, 1, 8, 8) standardised over the training split."""
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
+    digits: Any = load_digits()
     order = np.random.default_rng(SPLIT_SEED).permutation(len(digits.target))
     images = digits.images[order][:, None].astype(np.float32)
     labels = digits.target[order].astype(np.int64)

@@ -37,7 +37,12 @@ def draw_line(line: Line, axes: Axes) -> None:
         right.plot(line.alpha, line.accuracy * 100, color=ACCURACY_COLOUR, label=f"accuracy, {line.split}")
         if line.test_accuracy is not None:
             right.plot(
-                line.alpha, line.test_accuracy * 100, "--", color=ACCURACY_COLOUR, linewidth=0.9, label="accuracy, test"
+                line.alpha,
+                line.test_accuracy * 100,
+                "--",
+                color=ACCURACY_COLOUR,
+                linewidth=0.9,
+                label="accuracy, test",
             )
         right.set_ylabel("accuracy (%)", color=ACCURACY_COLOUR)
         right.set_ylim(0, 103)

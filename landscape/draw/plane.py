@@ -23,7 +23,7 @@ def draw_plane(plane: Plane, axes: Axes, *, norm: Normalize | None = None, level
         norm, levels = common_scale([plane])
     loss = _shown(plane)
     alpha, beta = np.meshgrid(plane.alpha, plane.beta, indexing="ij")
-    axes.contourf(alpha, beta, loss, levels=levels, norm=norm, cmap=LOSS_MAP, extend="both")
+    axes.contourf(alpha, beta, loss, levels=levels, norm=norm, cmap=LOSS_MAP)
     lines = axes.contour(alpha, beta, loss, levels=levels[::2], colors="white", linewidths=0.4)
     axes.clabel(lines, fmt=_short, fontsize=5)
     missing = plane.point_status == NON_FINITE

@@ -70,7 +70,12 @@ def cnn(
         planes, height, breadth = count, height // 2, breadth // 2
     if height < 1 or breadth < 1:
         raise UsageError(f"cnn with {len(channels)} poolings is too deep for inputs of shape {tuple(input_shape)}")
-    layers += [nn.Flatten(), nn.Linear(planes * height * breadth, width), nn.ReLU(), nn.Linear(width, num_classes)]
+    layers += [
+        nn.Flatten(),
+        nn.Linear(planes * height * breadth, width),
+        nn.ReLU(),
+        nn.Linear(width, num_classes),
+    ]
     return nn.Sequential(*layers)
 
 

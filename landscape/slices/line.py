@@ -130,4 +130,3 @@ def barriers(alpha: np.ndarray, loss: np.ndarray, accuracy: np.ndarray) -> tuple
     t, inner_loss, error = alpha[inside], loss[inside], 1 - accuracy[inside]
     barrier = float(np.max(inner_loss - (1 - t) * inner_loss[0] - t * inner_loss[-1]))
     return barrier, None if np.isnan(error).any() else float(np.max(error - (error[0] + error[-1]) / 2))
-

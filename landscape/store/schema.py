@@ -68,11 +68,13 @@ def read_result(group: h5py.Group) -> Result:
     try:
         for field in stored_fields(result_type):
             if field.name in group:
-                values[field.name] = _plain(group[field.name][()])
+                member = group[field.name]
+                assert isinstance(member, h5py.Dataset)
+                values[field.name] = _plain(member[()])
             elif field.name in group.attrs:
                 values[field.name] = _text(field, group.attrs[field.name])
         return result_type(**values)
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (AssertionError, KeyError, TypeError, ValueError, OSError) as error:
         raise InputError(f"{group.file.filename}:{group.name} is damaged: {error}") from error
 
 

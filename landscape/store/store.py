@@ -44,9 +44,10 @@ class Store:
         self.path = Path(path)
 
     def add(self, label: str, result: Result, provenance: Mapping[str, Any] | None = None) -> None:
-        """Adds or replaces a result under a label. Raises ResourceError if lock or disk refuse, InputError for a
+        """Adds or replaces a result under a label.
 
-        file that is no store."""
+        Raises ResourceError where lock or disk refuse, InputError where the file is no store.
+        """
         if not label or "/" in label or label in (".", ".."):
             raise InputError(f"a label must be a name without '/', got {label!r}")
         key = digest.of_settings(result.settings)
@@ -54,7 +55,9 @@ class Store:
             files.sweep_temporaries(self.path)
             content = self.path.read_bytes() if self.path.exists() else None
             with self._image(content) as file:
-                group = _place(file.require_group(label), result.kind, key)
+                owner = file.get(label) or file.create_group(label, track_order=True)
+                assert isinstance(owner, h5py.Group)
+                group = _place(owner, result.kind, key)
                 write_result(group, result)
                 group.attrs["digest"] = key
                 group.attrs["provenance"] = json.dumps(dict(provenance or {}), sort_keys=True)
@@ -126,7 +129,8 @@ class Store:
         """A store in memory; a new one for None. Whole files are small: large arrays go beside, not inside."""
         try:
             # readable by HDF5 1.10 and later, whatever the library that wrote it
-            file = h5py.File.in_memory(content, libver=("v108", "v110"))
+            options = {"track_order": True} if content is None else {}
+            file = h5py.File.in_memory(content, libver=("v108", "v110"), **options)
         except OSError as error:
             raise InputError(f"{self.path} is no HDF5 file, or is damaged: {one_line(error)[:120]}") from error
         with file:

@@ -36,7 +36,7 @@ TRAIN_SAMPLES = 1437
 LARGE_BATCH = math.ceil(TRAIN_SAMPLES / 10)
 UPDATES = EPOCHS * math.ceil(TRAIN_SAMPLES / SMALL_BATCH)
 
-ARMS: Mapping[str, Mapping[str, int]] = {
+ARMS: Mapping[str, Mapping[str, Any]] = {
     "small": {"batch_size": SMALL_BATCH, "epochs": EPOCHS},
     "large": {"batch_size": LARGE_BATCH, "epochs": EPOCHS},
     "large-updates": {"batch_size": LARGE_BATCH, "updates": UPDATES},
@@ -162,7 +162,7 @@ def _slices(minima: Sequence[Minimum], keeper: _Keeper) -> None:
             "the line between the minima",
         )
     for minimum in minima:
-        pair = (directions := directions_from(minimum.objective, 2, 0, "filter"))[0], directions[1]
+        pair = directions_from(minimum.objective, 0, "filter")
         keeper.obtain(
             minimum.label,
             plane_settings(minimum.objective, pair, GRID.tolist(), GRID.tolist(), split="train", test=None),
@@ -195,19 +195,23 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _reading(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How much of the difference remains at equal updates: sharpness goes with train loss."""
+    """How much of the difference remains at equal updates, and what the train loss has to do with it."""
     small, large, equal = rows
-    ratios = {
-        name: (large[name] / small[name], equal[name] / small[name])
-        for name in ("train_loss", "top_eigenvalue", "sharpness")
-    }
-    shown = {name: f"{a:.3g} x at equal epochs, {b:.3g} x at equal updates" for name, (a, b) in ratios.items()}
+    lines = ["Large batch relative to small batch, one training seed:"]
+    for name, title in (
+        ("top_eigenvalue", "top eigenvalue"),
+        ("sharpness", "sharpness"),
+        ("train_loss", "train loss"),
+    ):
+        at_epochs, at_updates = large[name] / small[name], equal[name] / small[name]
+        left = math.log(at_updates) / math.log(at_epochs)
+        lines.append(
+            f"  {title:<15} {at_epochs:>8.3g} x at equal epochs, {at_updates:>6.3g} x at equal updates"
+            f"  ({left:.0%} of the logarithm is left)"
+        )
     return [
-        "Large batch relative to small batch, one training seed:",
-        f"  top eigenvalue {shown['top_eigenvalue']}",
-        f"  sharpness      {shown['sharpness']}",
-        f"  train loss     {shown['train_loss']}",
-        "Curvature and sharpness go with the train loss: near an interpolating minimum both shrink with it. The arm",
-        "with equal updates has a lower train loss, and with it most of the difference is gone; so compare minima at",
-        "equal train loss before calling one sharper because of its batch size.",
+        *lines,
+        "Curvature and sharpness follow the train loss: near an interpolating minimum both shrink with it. So part of",
+        "what batch size seems to do is done by the number of updates; compare minima at equal train loss before",
+        "calling one sharper because of its batch size.",
     ]

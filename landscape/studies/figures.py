@@ -64,7 +64,7 @@ def figures(entries: list[Entry]) -> Iterator[tuple[str, Figure]]:
     planes = _latest(entries, Plane)
     if planes:
         width, count = WIDTH, len(planes)
-        figure = plt.figure(figsize=(width, min(3.2, width / count + 0.4)))
+        figure = plt.figure(figsize=(width, min(3.2, width / count * 0.8 + 0.45)))
         draw.draw_planes(planes, figure)
         yield "plane", figure
         figure = plt.figure(figsize=(width, min(3.6, width / count + 0.3)), layout="none")

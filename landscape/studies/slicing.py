@@ -11,10 +11,11 @@ from ..objective import Objective
 from ..slices import random_direction
 
 
-def directions_from(objective: Objective, count: int, seed: int, normalize: str) -> tuple[Tensor, ...]:
-    """`count` random directions (n,) from one seed: the first of a plane's two is that of a line."""
+def directions_from(objective: Objective, seed: int, normalize: str) -> tuple[Tensor, Tensor]:
+    """Two random directions (n,) from one seed: both for a plane, the first for a line."""
     generator = torch.Generator().manual_seed(seed)
-    return tuple(random_direction(objective, generator, normalize=normalize) for _ in range(count))
+    first = random_direction(objective, generator, normalize=normalize)
+    return first, random_direction(objective, generator, normalize=normalize)
 
 
 def described(seed: int, normalize: str) -> dict[str, Any]:
