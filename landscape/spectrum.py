@@ -178,9 +178,7 @@ class _Search:
         basis = self.basis
         wanted = 2 * self.k if self.which == "both" else self.k
         while basis.count < basis.capacity and not self._spent():
-            basis.expand()
-            if basis.coupling == 0.0 and basis.count < basis.capacity:
-                basis.start(self.generator)
+            self._step()
             if basis.count < wanted:
                 continue
             values, coefficients = basis.ritz()
@@ -192,6 +190,12 @@ class _Search:
             if bool((estimates <= self.tol / 2).all()):
                 return True
         return False
+
+    def _step(self) -> None:
+        """One Lanczos step; out of an invariant subspace a random start leads on."""
+        self.basis.expand()
+        if self.basis.coupling == 0.0 and self.basis.count < self.basis.capacity:
+            self.basis.start(self.generator)
 
     def _restart(self, values: Tensor, coefficients: Tensor) -> None:
         """Keeps the wanted Ritz pairs and half as many again of their neighbours, which speed convergence."""
@@ -217,9 +221,7 @@ class _Search:
         self._restart(values, coefficients)
         self.basis.start(self.generator)
         for _ in range(min(CHECK_STEPS, self.basis.capacity - self.basis.count)):
-            self.basis.expand()
-            if self.basis.coupling == 0.0:
-                return False
+            self._step()
         after = self.basis.ritz()[0]
         after = after[_ends(len(after), self.k, self.which)]
         return bool(((after - before).abs() > self.tol * values.abs().max()).any())

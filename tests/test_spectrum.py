@@ -1,0 +1,177 @@
+"""Eigenpairs against dense float64 matrices and prescribed spectra; the self-check against planted errors."""
+
+import numpy as np
+import pytest
+import scipy.sparse.linalg
+import torch
+from problems import DTYPE, PROBLEMS, problem
+from torch.func import functional_call, grad, jacrev, jvp
+
+from landscape import Dense, Hessian, Objective, to_scipy, top_eigenpairs
+from landscape.errors import NumericalError, UsageError
+from landscape.operators.selfcheck import check_hessian
+
+
+def matrix_of(spectrum, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    n = len(spectrum)
+    basis, _ = torch.linalg.qr(torch.randn(n, n, dtype=DTYPE, generator=generator))
+    matrix = basis @ torch.diag(torch.tensor(np.array(spectrum))) @ basis.T
+    return (matrix + matrix.T) / 2
+
+
+SPECTRA = {
+    "decaying": 100.0 / np.arange(1, 301) ** 2,
+    "two signs": np.linspace(-3, 5, 300),
+    "double top": np.r_[[9.0, 9.0, 9.0, 4.0, 4.0], np.linspace(0, 1, 295)],
+    "zeros": np.r_[[2.0, 1.0, 0.5], np.zeros(297)],
+    "cluster": np.r_[1 + 1e-6 * np.arange(6), np.linspace(-0.5, 0.5, 294)],
+}
+
+# Eigenvalues that lie closer together than a residual of 1e-7 would tell apart.
+TOLERANCES = {"decaying": 1e-5, "cluster": 1e-5}
+
+
+@pytest.mark.parametrize("which", ["largest", "smallest", "both"])
+@pytest.mark.parametrize("spectrum", list(SPECTRA))
+def test_prescribed_spectra_are_found(spectrum, which):
+    truth = np.sort(SPECTRA[spectrum])[::-1]
+    tol = TOLERANCES.get(spectrum, 1e-7)
+    found = top_eigenpairs(Dense(matrix_of(truth)), 5, which=which, tol=tol, max_matvecs=4000)
+    wanted = {"largest": truth[:5], "smallest": truth[-5:], "both": np.r_[truth[:5], truth[-5:]]}[which]
+    assert found.status == "converged"
+    scale = np.abs(truth).max()
+    np.testing.assert_allclose(found.eigenvalues, wanted, atol=tol * scale)
+    # the residual bounds the distance to the nearest eigenvalue
+    nearest = np.abs(found.eigenvalues[:, None] - truth[None]).min(1)
+    assert (nearest <= found.residuals * scale + 1e-12 * scale).all()
+    gram = found.vectors.T @ found.vectors
+    np.testing.assert_allclose(gram, np.eye(len(wanted)), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("which", ["largest", "smallest"])
+def test_eigenpairs_equal_those_of_the_dense_hessian(name, which):
+    case = problem(name)
+    truth = torch.linalg.eigvalsh(case.dense_hessian()).flip(0).numpy()
+    found = top_eigenpairs(Hessian(case.objective(chunk=11)), 4, which=which, tol=1e-9)
+    wanted = truth[:4] if which == "largest" else truth[-4:]
+    np.testing.assert_allclose(found.eigenvalues, wanted, rtol=1e-8, atol=1e-8 * np.abs(truth).max())
+    assert found.self_check["verdict"] == "agrees"
+    assert found.loss == pytest.approx(case.objective().value())
+
+
+def test_lanczos_equals_the_dense_path_and_scipy():
+    objective = Objective("mlp", "cross_entropy", "digits", dtype=DTYPE, samples=100)
+    operator = Hessian(objective)
+    found = top_eigenpairs(operator, 3, tol=1e-9)
+    reference = scipy.sparse.linalg.eigsh(to_scipy(operator), k=3, which="LA", tol=1e-10, return_eigenvectors=False)
+    np.testing.assert_allclose(found.eigenvalues, np.sort(reference)[::-1], rtol=1e-9)
+
+
+def test_k_near_n_uses_the_dense_matrix_and_k_above_n_is_refused():
+    truth = np.linspace(-1, 2, 12)
+    found = top_eigenpairs(Dense(matrix_of(truth)), 12)
+    np.testing.assert_allclose(found.eigenvalues, truth[::-1], atol=1e-12)
+    assert len(top_eigenpairs(Dense(matrix_of(truth)), 8, which="both").eigenvalues) == 12
+    with pytest.raises(UsageError, match=r"1 \.\.\. 12"):
+        top_eigenpairs(Dense(matrix_of(truth)), 13)
+
+
+def test_an_exhausted_budget_is_a_status_with_the_pairs_found():
+    found = top_eigenpairs(Dense(matrix_of(np.linspace(0, 1, 400))), 5, tol=1e-10, max_matvecs=40)
+    assert found.status == "not converged"
+    assert found.residuals.max() > 1e-10
+    assert np.isfinite(found.eigenvalues).all()
+
+
+def test_the_same_seed_gives_the_same_bits():
+    operator = Dense(matrix_of(SPECTRA["decaying"]))
+    a, b = (top_eigenpairs(operator, 4, seed=3) for _ in range(2))
+    assert np.array_equal(a.eigenvalues, b.eigenvalues)
+    assert np.array_equal(a.vectors, b.vectors)
+
+
+class WrongForm(Objective):
+    """An objective whose product is formed in a way that is silently wrong for fused norm layers."""
+
+    def _loss(self, w):
+        state = {**self.layout.named(w), **self.constants}
+        x, y = self.samples.blocks[0]
+        return torch.nn.functional.cross_entropy(functional_call(self.model, state, (x,)), y)
+
+
+class ForwardOverJacrev(WrongForm):
+    def hvp(self, vector):
+        return jvp(jacrev(self._loss), (self.params,), (vector,))[1]
+
+
+class ReverseOverForward(WrongForm):
+    def hvp(self, vector):
+        return grad(lambda w: jvp(self._loss, (w,), (vector,))[1])(self.params)
+
+
+class ForwardOverReverse(WrongForm):
+    def hvp(self, vector):
+        return jvp(grad(self._loss), (self.params,), (vector,))[1]
+
+
+@pytest.mark.parametrize("form", [ForwardOverJacrev, ReverseOverForward])
+def test_the_self_check_catches_the_wrong_forms(form):
+    case = problem("layer-norm-mlp")
+    objective = form(case.model, "cross_entropy", (case.inputs, case.targets), dtype=DTYPE)
+    with pytest.raises(NumericalError, match="self-check"):
+        check_hessian(objective, 0)
+
+
+def test_the_self_check_passes_a_right_form():
+    case = problem("layer-norm-mlp")
+    objective = ForwardOverReverse(case.model, "cross_entropy", (case.inputs, case.targets), dtype=DTYPE)
+    assert check_hessian(objective, 0)["verdict"] == "agrees"
+
+
+class Detached(torch.autograd.Function):
+    """x^3 with a backward that saved a detached tensor: right gradient, symmetric and wrong Hessian."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.saved = x.detach()
+        return x**3
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 3 * ctx.saved**2 * gradient
+
+
+def test_the_self_check_catches_a_detached_second_derivative():
+    class Cube(torch.nn.Module):
+        def forward(self, x):
+            return Detached.apply(x)
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 5), Cube(), torch.nn.Linear(5, 3))
+    data = (torch.randn(20, 4), torch.randint(0, 3, (20,)))
+    with pytest.raises(NumericalError, match="contradict"):
+        top_eigenpairs(Hessian(Objective(model, "cross_entropy", data, dtype=DTYPE)), 2)
+
+
+def test_the_self_check_catches_dropout_and_layers_that_mix_samples():
+    class Noisy(torch.nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.dropout(x, 0.5, training=True)
+
+    class Mixing(torch.nn.Module):
+        def forward(self, x):
+            return x - x.mean(0)
+
+    data = (torch.randn(20, 4, dtype=DTYPE), torch.randint(0, 3, (20,)))
+    for layer, word in ((Noisy(), "twice"), (Mixing(), "chunks")):
+        model = torch.nn.Sequential(torch.nn.Linear(4, 5), layer, torch.nn.Tanh(), torch.nn.Linear(5, 3))
+        with pytest.raises(NumericalError, match=word):
+            check_hessian(Objective(model, "cross_entropy", data, dtype=DTYPE), 0)
+
+
+def test_non_finite_products_are_refused():
+    objective = problem("tanh-mlp").objective()
+    with pytest.raises(NumericalError, match="not finite"):
+        top_eigenpairs(Hessian(objective.at(objective.params * torch.nan)), 1)
