@@ -202,7 +202,10 @@ class _Search:
         spare = (self.basis.capacity - len(_ends(len(values), self.k, self.which))) // 3
         kept = self.k + (spare // 2 if self.which == "both" else spare)
         index = _ends(len(values), kept, self.which)
+        invariant = self.basis.coupling == 0.0
         self.basis.restart(values[index], coefficients[:, index])
+        if invariant:
+            self.basis.start(self.generator)
 
     def _verified(self, values: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         vectors = vectors / vectors.norm(dim=1, keepdim=True)

@@ -59,9 +59,7 @@ class Problem:
     bn: str = "eval"
 
     def objective(self, **options) -> Objective:
-        return Objective(
-            self.model, "cross_entropy", (self.inputs, self.targets), dtype=DTYPE, bn=self.bn, **options
-        )
+        return Objective(self.model, "cross_entropy", (self.inputs, self.targets), dtype=DTYPE, bn=self.bn, **options)
 
     def loss_of_vector(self) -> Callable[[Tensor], Tensor]:
         layout = layout_of(self.model)

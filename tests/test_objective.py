@@ -153,9 +153,9 @@ def test_batches_of_other_shapes_and_dicts_are_taken_as_they_are():
     batches = [{"tokens": torch.randint(0, 7, (4, n)), "next": torch.randint(0, 3, (4, n))} for n in (5, 9)]
 
     def loss(net, batch):
-        return nn.functional.cross_entropy(net(batch["tokens"]).flatten(0, 1), batch["next"].flatten(), reduction="sum"), (
-            batch["next"].numel()
-        )
+        return nn.functional.cross_entropy(
+            net(batch["tokens"]).flatten(0, 1), batch["next"].flatten(), reduction="sum"
+        ), (batch["next"].numel())
 
     objective = Objective(model, loss, batches, dtype=DTYPE)
     rows = torch.cat([model(b["tokens"]).flatten(0, 1) for b in batches])

@@ -1,0 +1,110 @@
+"""Figures: files of each kind, embedded fonts, masked points, one scale for compared minima."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from landscape import draw as drawing
+from landscape.results import Eigenpairs, Line, Plane, Sharpness, Status, Training
+from landscape.store import Store
+from landscape.studies.figures import draw_store
+
+STATUS = {"status": Status.COMPLETE}
+
+
+def settings(kind, name):
+    return {"settings": {"kind": kind, "name": name}}
+
+
+def plane(name, scale=1.0, hole=False):
+    axis = np.linspace(-1, 1, 7)
+    loss = scale * (1e-4 + axis[:, None] ** 2 + 2 * axis[None, :5] ** 2)
+    status = np.ones(loss.shape, dtype=np.uint8)
+    if hole:
+        loss[0, 0], status[0, 0] = np.inf, 2
+    return Plane(
+        **STATUS, **settings("plane", name), alpha=axis, beta=axis[:5], loss=loss, loss_stderr=loss / 10,
+        point_status=status, unit_lengths=np.ones(2), cosine=0.0, split="train",
+    )  # fmt: skip
+
+
+def line(name):
+    alpha = np.linspace(-1, 2, 13)
+    loss = 1e-3 + alpha**4
+    loss[-1] = np.nan
+    status = np.where(np.isnan(loss), 2, 1).astype(np.uint8)
+    return Line(
+        **STATUS, **settings("line", name), alpha=alpha, loss=loss, loss_stderr=loss / 10, accuracy=1 / (1 + alpha**2),
+        test_loss=loss * 2, test_accuracy=0.9 / (1 + alpha**2), point_status=status, unit_length=3.0, barrier=0.5,
+        split="train", direction={"kind": "between", "ends": ["a", "b"]},
+    )  # fmt: skip
+
+
+def eigenpairs(name, values):
+    return Eigenpairs(
+        **STATUS, **settings("eigenpairs", name), eigenvalues=np.array(values), residuals=np.full(len(values), 1e-3),
+        operator="hessian", which="largest", num_matvecs=9, num_params=50, num_samples=7, loss=0.1,
+    )  # fmt: skip
+
+
+def training(name):
+    rows = np.arange(5.0)
+    return Training(
+        **STATUS, **settings("training", name), epoch=rows, updates=rows * 10, train_loss=np.exp(-rows),
+        train_accuracy=1 - np.exp(-rows - 1), test_loss=np.exp(-rows / 2), test_accuracy=1 - np.exp(-rows / 2 - 1),
+        learning_rate=rows * 0 + 0.1, distance=rows, seconds=rows, initial_params=np.zeros(3),
+    )  # fmt: skip
+
+
+def sharpness(name, loss):
+    return Sharpness(
+        **STATUS, **settings("sharpness", name), measure="keskar", space="full", value=loss * 100, epsilon=1e-3,
+        loss=loss, max_loss=2 * loss, iterations=10, num_evaluations=12, on_boundary=0.5, displaced_start=False,
+        num_params=5, num_samples=7,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "r.h5")
+    for label, result in [
+        ("a", plane("p1")), ("b", plane("p2", 30.0, hole=True)), ("a--b", line("l")), ("a", eigenpairs("e1", [3, 1.0])),
+        ("b", eigenpairs("e2", [1, -0.5])), ("a", training("t1")), ("b", training("t2")), ("a", sharpness("s1", 1e-3)),
+        ("b", sharpness("s2", 1e-2)),
+    ]:  # fmt: skip
+        store.add(label, result)
+    return store
+
+
+def test_every_kind_is_drawn_as_pdf_and_png(store, tmp_path):
+    written = draw_store(store.path, tmp_path / "out")
+    names = {path.name for path in written}
+    expected = {"training", "eigenvalues", "sharpness", "line-a--b", "plane", "surface"}
+    assert names == {f"{name}.{form}" for name in expected for form in ("pdf", "png")}
+    for path in written:
+        content = path.read_bytes()
+        assert content.startswith(b"%PDF" if path.suffix == ".pdf" else b"\x89PNG")
+        assert b"/Type3" not in content
+    assert plt.get_fignums() == []
+
+
+def test_the_same_results_give_the_same_bytes(store, tmp_path):
+    first, second = (draw_store(store.path, tmp_path / name, kinds=("plane", "line")) for name in "xy")
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+
+
+def test_compared_planes_share_levels_over_the_finite_points(store):
+    norm, levels = drawing.plane.common_scale([plane("p", 1.0), plane("q", 30.0, hole=True)])
+    assert norm.vmin == pytest.approx(1e-4)
+    assert norm.vmax == pytest.approx(30 * (1e-4 + 3), rel=0.4)
+    assert np.isfinite(levels).all()
+
+
+def test_draw_takes_any_result():
+    for result in (plane("p"), line("l"), eigenpairs("e", [1.0]), training("t"), sharpness("s", 0.1)):
+        figure, axes = plt.subplots(layout="constrained")
+        assert drawing.draw(result, axes) is axes
+        figure.canvas.draw()
+        plt.close(figure)
+    with pytest.raises(TypeError):
+        drawing.draw(3)
