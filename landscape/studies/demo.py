@@ -72,18 +72,29 @@ def run_demo(folder: str | os.PathLike[str], *, overwrite: bool = False, say: Sa
     target = Path(folder)
     store = Store(target / "demo.h5")
     store.check()
-    checkpoints = []
-    for arm in ARMS:
-        checkpoints.append(_trained(arm, target / f"digits-{arm}.safetensors", overwrite, say))
-        store.add(arm, runs.read_log(checkpoints[-1]))
-    request = Request(labels=tuple(ARMS), dtype="float64", split=None)
-    minima = measured(request, [str(path) for path in checkpoints])
-    keeper = _Keeper(store, overwrite, say)
-    rows = [_measure(minimum, keeper) for minimum in minima]
-    _slices(minima, keeper)
+    checkpoints = [_trained(arm, checkpoint_of(arm, target), overwrite, say) for arm in ARMS]
+    rows = analyse(checkpoints, store, overwrite=overwrite, say=say)
     say("drawing")
     figures = draw_store(store.path, target)
     return Demo(checkpoints, store.path, figures, rows)
+
+
+def checkpoint_of(arm: str, folder: Path) -> Path:
+    """Where an arm's checkpoint lies."""
+    return folder / f"digits-{arm}.safetensors"
+
+
+def analyse(
+    checkpoints: Sequence[Path], store: Store, *, overwrite: bool = False, say: Say = print
+) -> list[dict[str, Any]]:
+    """Measures the three arms' checkpoints into a store, all in float64; returns the table's rows."""
+    for arm, path in zip(ARMS, checkpoints, strict=True):
+        store.add(arm, runs.read_log(path))
+    minima = measured(Request(labels=tuple(ARMS), dtype="float64", split=None), [str(path) for path in checkpoints])
+    keeper = _Keeper(store, overwrite, say)
+    rows = [_measure(minimum, keeper) for minimum in minima]
+    _slices(minima, keeper)
+    return rows
 
 
 def _trained(arm: str, path: Path, overwrite: bool, say: Say) -> Path:

@@ -1,0 +1,90 @@
+"""The documents say what the program does: examples run, commands are all there, links lead somewhere."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import click
+import pytest
+import torch
+from landscape_cli.main import COMMANDS, group
+
+from landscape import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(p for d in ("docs", "checkpoints", "figures") for p in (ROOT / d).glob("*.md"))])
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def make_cli():
+    spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs" / "make_cli.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def command(name: str) -> click.Command:
+    found = group.get_command(click.Context(group), name)
+    assert found is not None
+    return found
+
+
+def test_the_python_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    blocks = [text for language, text in FENCED.findall(read("README.md")) if language == "python"]
+    assert blocks
+    monkeypatch.chdir(tmp_path)
+    with torch.random.fork_rng(devices=[]):
+        for block in blocks:
+            exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    assert capsys.readouterr().out.startswith("converged")
+    assert {entry.name for entry in Store("results.h5").find(label="my net")} == {"eigenpairs", "line"}
+    assert Path("line.png").stat().st_size > 0
+
+
+def test_the_readme_lists_the_commands_that_exist():
+    rows = re.findall(r"^\| `([a-z-]+)` \|", read("README.md"), re.MULTILINE)
+    assert rows == list(COMMANDS)
+
+
+def test_every_command_of_the_readme_exists_with_its_options():
+    lines = [text for language, text in FENCED.findall(read("README.md")) if language == "sh"]
+    calls = [line.split() for text in lines for line in text.splitlines() if line.startswith("landscape ")]
+    assert calls
+    for _, name, *words in calls:
+        known = {option for parameter in command(name).params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= known
+
+
+def test_the_reference_of_commands_is_up_to_date(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    rendered = make_cli().render()
+    assert rendered == read("docs/cli.md"), "run make docs"
+    for name in COMMANDS:
+        assert f"\n## landscape {name}\n" in rendered
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_help_text_with_an_example(name):
+    text = command(name).help
+    assert text is not None
+    assert re.search(rf"Example:\s+landscape {name}\b", text)
+    assert all(option.help for option in command(name).params if isinstance(option, click.Option))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_point_at_files(page):
+    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    targets = [link.partition("#")[0] for link in LINK.findall(text) if not re.match(r"[a-z]+:", link)]
+    missing = [target for target in targets if target and not (page.parent / target).exists()]
+    assert not missing, f"{page.name} links to {missing}"
+
+
+def test_the_contributing_guide_is_short():
+    assert len(read("CONTRIBUTING.md").splitlines()) <= 50
