@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import time
+
 import click
 
 from . import options
@@ -21,8 +24,12 @@ def command(out: str, overwrite: bool, as_json: bool) -> int:
     Example:
       landscape demo --out demo-output
     """
+    import torch
+
+    from landscape.provenance import provenance
     from landscape.studies.demo import run_demo, table
 
+    began = time.perf_counter()
     made = run_demo(out, overwrite=overwrite, say=tell)
     if as_json:
         emit(
@@ -34,7 +41,13 @@ def command(out: str, overwrite: bool, as_json: bool) -> int:
                 "store": str(made.store),
                 "figures": [str(path) for path in made.figures],
                 "rows": made.rows,
-                "provenance": {},
+                "provenance": provenance(
+                    command=["landscape", *sys.argv[1:]],
+                    settings={},
+                    inputs=made.checkpoints,
+                    seconds=time.perf_counter() - began,
+                    threads=torch.get_num_threads(),
+                ),
             }
         )
         return 0

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from . import options
-from .computing import bar, checked_store, numerical_as_json, obtain, present, stop_requests
+from .computing import bar, checked_store, numerical_as_json, obtain, present, stop_requests, tell
 
 
 @click.command("line")
@@ -65,7 +65,8 @@ def _line(
     alphas = options.positions(span or default, "--range")
     store = checked_store(out, resume=resume)
     asked = options.request(**flags)
-    from landscape.results import Line
+    from landscape.execution import has_batch_norm
+    from landscape.results import NON_FINITE, Line
     from landscape.slices import Watch, line
     from landscape.slices.line import settings
     from landscape.studies.measured import measured
@@ -90,6 +91,10 @@ def _line(
     paths = [minimum.path for minimum in minima]
     result, provenance = obtain(store, label, identity, compute, inputs=paths, overwrite=overwrite, resume=resume)
     assert isinstance(result, Line)
+    lost = int((result.point_status == NON_FINITE).sum())
+    if lost:
+        hint = "; --bn batch evaluates with batch statistics" if has_batch_norm(start.objective.model) else ""
+        tell(f"{label}: {lost} of {len(result.alpha)} points are not finite{hint}")
     return present(result, label, provenance, _text(result), as_json)
 
 

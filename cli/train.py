@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -72,8 +73,8 @@ def _train(as_json: bool, out: str | None, resume: bool, overwrite: bool, device
             command=("landscape", *sys.argv[1:]),
         )
     if as_json:
-        label = None if out is None else metrics["checkpoint"]
-        emit({"kind": "training", "status": "complete", "label": label, **metrics, "provenance": {}})
+        label = None if out is None else Path(out).stem
+        emit({"kind": "training", "status": "complete", "label": label, **metrics})
     else:
         click.echo(
             f"train loss {metrics['train_loss']:.3g}  accuracy {metrics['train_accuracy']:.2%}   "

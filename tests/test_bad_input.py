@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import sys
+import warnings
 from pathlib import Path
 
 import h5py
@@ -19,7 +20,7 @@ from landscape.recipe import Recipe
 CKPT = "net.safetensors"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(64))
 
-MINE = '''
+MINE = """
 import itertools
 import torch
 from torch import nn
@@ -89,7 +90,7 @@ def number_loss(outputs, targets):
 
 def failing_loss(outputs, targets):
     raise KeyError("weights")
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +310,6 @@ FOREIGN = {
 def test_a_foreign_file_is_no_checkpoint(refused, here, make):
     make(here / "given.pt")
     assert "given.pt" in refused(3, "eigen", "given.pt", "--model", "mlp", "--data", "digits")
-
 
 
 ODD_TENSORS = {
@@ -544,7 +544,7 @@ def test_data_folder_without_the_files(refused, here, monkeypatch):
 
 # -- code inside files --------------------------------------------------------------------------------------------
 
-CODE = '''
+CODE = """
 from pathlib import Path
 Path("canary").touch()
 import torch
@@ -554,15 +554,22 @@ def make():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
 def data():
-    return torch.ones(4, 64), torch.arange(4)
+    return torch.ones(10, 64), torch.arange(10)
 
 def loss(outputs, targets):
     return nn.functional.cross_entropy(outputs, targets)
-'''
+"""
 
 
 @pytest.mark.parametrize(("field", "name"), [("model", "make"), ("data", "data"), ("loss", "loss")])
-@pytest.mark.parametrize("command", ["eigen {} -k 1", "sharpness {} --iterations 1", "line {} --range 0:1:2"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "eigen {} -k 1 --samples 5 --tol 0.1",
+        "sharpness {} --iterations 1 --samples 5",
+        "line {} --range 0:1:2 --samples 5",
+    ],
+)
 def test_code_named_by_a_recipe_is_not_run_unasked(refused, here, capsys, command, field, name):
     (here / "evil.py").write_text(CODE)
     spec = f"evil.py:{name}"
@@ -603,15 +610,12 @@ def test_a_pickled_module_is_refused(refused):
     assert "state_dict()" in refused(3, "eigen", "module.pt", "--model", "mlp", "--data", "digits")
 
 
-def test_an_oneline_refusal_without_a_warning_beside_it(refused, here, recwarn):
-    """TorchScript archives make torch warn before it refuses."""
-    import warnings
-
+def test_nothing_stands_beside_the_line(refused, here):
+    """torch warns of a TorchScript archive before it refuses it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.script(nn.Linear(2, 2)).save("script.pt")
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        line = refused(3, "eigen", "script.pt", "--model", "mlp", "--data", "digits")
-    assert "UserWarning" not in line
+        refused(3, "eigen", "script.pt", "--model", "mlp", "--data", "digits")
     assert [str(warning.message) for warning in told] == []

@@ -49,7 +49,8 @@ def line(
     Between two minima the positions 0 and 1 are evaluated exactly, and added where the range holds them and the
     grid does not; buffers (batch-norm statistics) move with the params, so that both ends have their own. barrier
     = max over t in [0, 1] of L(t) - (1-t) L(0) - t L(1) (Entezari et al. 2022); error_barrier = max of the error
-    less the mean of the ends' errors (Frankle et al. 2020).
+    less the mean of the ends' errors (Frankle et al. 2020). Beyond the ends the variances of batch norm are
+    extrapolated too and can fall below zero; such points come out non-finite and are marked so.
 
     Args:
         start: the objective at alpha = 0.

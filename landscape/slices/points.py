@@ -67,13 +67,15 @@ class Points:
         for index in self._todo(build, watch):
             at = place(index)
             train_row = at.evaluate()
-            row = [train_row.loss, train_row.loss_stderr, train_row.accuracy, np.nan, np.nan]
-            if test is not None:
+            finite = bool(np.isfinite(train_row.loss))
+            # The largest of several nan is no answer: such a point has no accuracy.
+            row = [train_row.loss, train_row.loss_stderr, train_row.accuracy if finite else np.nan, np.nan, np.nan]
+            if test is not None and finite:
                 test_row = test.at(at.params).with_constants(at.constants).evaluate()
                 row[3:] = [test_row.loss, test_row.accuracy]
             for name, number in zip(COLUMNS, row, strict=True):
                 self.values[name].flat[index] = number
-            self.status.flat[index] = DONE if np.isfinite(train_row.loss) else NON_FINITE
+            self.status.flat[index] = DONE if finite else NON_FINITE
             if watch.progress:
                 watch.progress(int((self.status != TODO).sum()))
             if watch.save and time.monotonic() - saved >= SAVE_EVERY:

@@ -60,7 +60,7 @@ def run(
     stop: Callable[[], bool] | None = None,
     command: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Trains a recipe and writes its files; returns the run's metrics.
+    """Trains a recipe and writes its files; returns the run's metrics, its checkpoint's path and its provenance.
 
     With `resume` it goes on from NAME.state where there is one (and from the beginning otherwise), for longer if
     the budget has grown. Raises InputError where the checkpoint exists and neither `resume` nor `overwrite` is
@@ -78,9 +78,17 @@ def run(
     began = time.perf_counter()
     watch = TrainingWatch(epoch=epoch, stop=stop, save=_saver(target, recipe))
     trained = train(recipe, splits, device=device, state=state, watch=watch)
+    origin = provenance(
+        command=command,
+        settings=json.loads(recipe.to_json()),
+        inputs=[],
+        seconds=time.perf_counter() - began,
+        threads=torch.get_num_threads(),
+    )
     if target is not None:
-        _write(target, trained, command, time.perf_counter() - began)
-    return metrics(recipe, trained.log) | {"checkpoint": None if target is None else str(target.checkpoint)}
+        _write(target, trained, origin)
+    place = None if target is None else str(target.checkpoint)
+    return metrics(recipe, trained.log) | {"checkpoint": place, "provenance": origin}
 
 
 def metrics(recipe: Recipe, log: Training) -> dict[str, Any]:
@@ -113,16 +121,9 @@ def read_log(checkpoint: str | os.PathLike[str]) -> Training:
     raise InputError(f"no training log beside {checkpoint}")
 
 
-def _write(target: RunFiles, trained: Trained, command: tuple[str, ...], seconds: float) -> None:
+def _write(target: RunFiles, trained: Trained, origin: Mapping[str, Any]) -> None:
     _write_state(target.state, trained.recipe, trained.state)
     about = metrics(trained.recipe, trained.log)
-    origin = provenance(
-        command=command,
-        settings=json.loads(trained.recipe.to_json()),
-        inputs=[],
-        seconds=seconds,
-        threads=torch.get_num_threads(),
-    )
     # A new file each time: the log of the run that made this checkpoint and no other.
     target.log.unlink(missing_ok=True)
     Store(target.log).add(target.checkpoint.stem, trained.log, origin)

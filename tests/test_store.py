@@ -1,0 +1,569 @@
+"""The store: round trips, identity, crashes, full disks, hostile and damaged files, writers side by side."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from landscape.errors import InputError, one_line
+from landscape.results import KINDS, Eigenpairs, Line, Plane, Sharpness, Status, Training, stored_fields
+from landscape.store import SCHEMA_VERSION, Store
+
+AWKWARD = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 5e-324, 1 / 3])
+
+# -- results of every kind ------------------------------------------------------------------------------------------
+
+
+def eigenpairs(tag=0, **changed):
+    fields = {
+        "status": Status.CONVERGED,
+        "settings": {"kind": "eigenpairs", "version": 1, "k": 3, "tag": tag},
+        "eigenvalues": np.array([3.5, 1 / 3, -0.25]),
+        "residuals": np.array([1e-9, 2e-8, np.nan]),
+        "operator": "hessian",
+        "which": "both",
+        "num_matvecs": 17,
+        "num_params": 26122,
+        "num_samples": 1437,
+        "loss": 1 / 7,
+        "self_check": {"verdict": "agrees", "subset": 256, "steps": 1.25e-11, "inner": {"a": [1, 2.5, None, "é"]}},
+        "vectors": np.ones((4, 3)),
+    }
+    return Eigenpairs(**(fields | changed))
+
+
+def line(tag=0, **changed):
+    fields = {
+        "status": Status.STOPPED,
+        "settings": {"kind": "line", "tag": tag, "alphas": [0.0, 0.5]},
+        "alpha": np.linspace(-1, 2, 7),
+        "loss": AWKWARD,
+        "loss_stderr": AWKWARD[::-1],
+        "accuracy": np.linspace(0, 1, 7),
+        "test_loss": AWKWARD * 2,
+        "test_accuracy": np.linspace(1, 0, 7),
+        "point_status": np.array([0, 1, 2, 1, 1, 0, 1], dtype=np.uint8),
+        "unit_length": 12.5,
+        "barrier": -0.5,
+        "error_barrier": float("nan"),
+        "split": "train",
+        "direction": {"kind": "between", "ends": ["small", "large"]},
+    }
+    return Line(**(fields | changed))
+
+
+def plane(tag=0, **changed):
+    grid = np.arange(15.0).reshape(3, 5) / 7
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "plane", "tag": tag},
+        "alpha": np.linspace(-1, 1, 3),
+        "beta": np.linspace(-2, 2, 5),
+        "loss": grid,
+        "loss_stderr": np.asfortranarray(grid + 1),
+        "accuracy": grid.astype(np.float32),
+        "test_loss": grid[::-1],
+        "test_accuracy": grid * 0,
+        "point_status": np.ones((3, 5), dtype=np.uint8),
+        "unit_lengths": np.array([2.5, 3.5]),
+        "cosine": -1e-17,
+        "split": "test",
+        "direction": {"kind": "random", "seed": 3, "normalize": "filter", "left out": "params of one dimension"},
+    }
+    return Plane(**(fields | changed))
+
+
+def sharpness(tag=0, **changed):
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "sharpness", "tag": tag},
+        "measure": "keskar",
+        "space": "full",
+        "value": 42.1,
+        "stderr": 0.5,
+        "epsilon": 1e-3,
+        "loss": 1e-300,
+        "max_loss": float("inf"),
+        "iterations": 10,
+        "num_evaluations": 12,
+        "on_boundary": 0.25,
+        "displaced_start": True,
+        "num_params": 2**40,
+        "num_samples": 0,
+    }
+    return Sharpness(**(fields | changed))
+
+
+def training(tag=0, **changed):
+    rows = np.arange(4.0)
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "training", "tag": tag, "recipe": '{"lr": 0.05}'},
+        "epoch": rows,
+        "updates": np.array([0, 23, 46, 69]),
+        "initial_params": np.linspace(-1, 1, 11, dtype=np.float32),
+        "learning_rate": np.full(4, 0.05),
+        "distance": np.sqrt(rows),
+        "seconds": rows / 3,
+    }
+    fields |= {f"{split}_{name}": rows / 7 for split in ("train", "test") for name in ("loss", "accuracy")}
+    return Training(**(fields | changed))
+
+
+MAKERS = {"eigenpairs": eigenpairs, "line": line, "plane": plane, "sharpness": sharpness, "training": training}
+NONES = {
+    "eigenpairs": ("num_samples", "loss"),
+    "line": ("accuracy", "test_loss", "test_accuracy", "barrier", "error_barrier"),
+    "plane": ("accuracy", "test_loss", "test_accuracy"),
+    "sharpness": ("stderr",),
+    "training": ("initial_params",),
+}
+
+
+def same(stored, given):
+    """Equal in type, shape and bits; mappings by value."""
+    if isinstance(given, np.ndarray):
+        return stored.dtype == given.dtype and stored.shape == given.shape and stored.tobytes() == given.tobytes()
+    if isinstance(given, float):
+        return type(stored) is float and np.float64(stored).tobytes() == np.float64(given).tobytes()
+    return type(stored) is type(given) and stored == given
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "r.h5")
+
+
+def test_every_kind_is_tried_here():
+    assert set(MAKERS) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("without", [False, True], ids=["all", "nones"])
+def test_a_result_comes_back_as_it_was(store, kind, without):
+    given = MAKERS[kind](**(dict.fromkeys(NONES[kind]) if without else {}))
+    store.add("net", given, {"command": ["landscape"], "seconds": 1.5})
+    (entry,) = store.entries()
+    assert (entry.label, entry.name, entry.provenance) == ("net", kind, {"command": ["landscape"], "seconds": 1.5})
+    assert type(entry.result) is type(given)
+    for field in stored_fields(type(given)):
+        stored, expected = getattr(entry.result, field.name), getattr(given, field.name)
+        assert same(stored, expected), f"{field.name}: {stored!r}, not {expected!r}"
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_status_comes_back(store, status):
+    store.add("net", sharpness(status=status))
+    assert store.entries()[0].result.status is status
+
+
+def test_numbers_of_numpy_come_back_as_numbers(store):
+    store.add("net", eigenpairs(num_matvecs=np.int64(17), loss=np.float32(0.5)))
+    found = store.entries()[0].result
+    assert (found.num_matvecs, found.loss) == (17, 0.5)
+    store.add("net", sharpness(displaced_start=np.bool_(True)))
+    assert store.find(kind="sharpness")[0].result.displaced_start is True
+
+
+def test_what_stays_in_memory_is_not_stored(store):
+    store.add("net", eigenpairs())
+    assert store.entries()[0].result.vectors is None
+
+
+def test_the_file_names_its_axes_units_and_schema(store):
+    store.add("net", plane())
+    store.add("net", training())
+    with h5py.File(store.path) as file:
+        assert (file.attrs["schema_name"], file.attrs["schema_version"]) == ("landscape", SCHEMA_VERSION)
+        assert "created" in file.attrs
+        loss = file["net/plane/loss"]
+        assert [dim[0].name for dim in loss.dims] == ["/net/plane/alpha", "/net/plane/beta"]
+        for group in (file["net/plane"], file["net/training"]):
+            for name, dataset in group.items():
+                scale = dataset.attrs.get("NAME", b"").startswith(b"This is a netCDF dimension")
+                assert scale or {"units", "long_name"} <= set(dataset.attrs), name
+        assert json.loads(file["net/plane"].attrs["settings"]) == {"kind": "plane", "tag": 0}
+
+
+# -- identity -------------------------------------------------------------------------------------------------------
+
+
+def test_same_settings_replace_and_others_get_a_suffix(store):
+    store.add("net", eigenpairs(tag=1))
+    store.add("net", eigenpairs(tag=2))
+    store.add("net", eigenpairs(tag=3))
+    store.add("net", eigenpairs(tag=2, num_matvecs=99))
+    found = {entry.name: entry.result for entry in store.entries()}
+    assert {name: (r.settings["tag"], r.num_matvecs) for name, r in found.items()} == {
+        "eigenpairs": (1, 17),
+        "eigenpairs-2": (2, 99),
+        "eigenpairs-3": (3, 17),
+    }
+    assert store.same("net", {"tag": 2, "k": 3, "version": 1, "kind": "eigenpairs"}).num_matvecs == 99
+    assert store.same("net", eigenpairs(tag=4).settings) is None
+    assert store.same("other", eigenpairs(tag=1).settings) is None
+
+
+def test_two_labels_may_hold_the_same_result(store):
+    store.add("a", eigenpairs())
+    store.add("b", eigenpairs())
+    first, second = store.entries()
+    assert (first.label, second.label) == ("a", "b")
+    assert first.digest == second.digest
+
+
+def test_labels_keep_the_order_in_which_they_came(store):
+    labels = ["zebra", "alpha", "mid dle", "é", "10", "9"]
+    for label in labels:
+        store.add(label, eigenpairs())
+    store.add("alpha", sharpness())
+    store.add("zebra", eigenpairs(num_matvecs=5))
+    assert list(dict.fromkeys(entry.label for entry in store.entries())) == labels
+    assert [entry.label for entry in store.find(kind="sharpness")] == ["alpha"]
+    assert [entry.name for entry in store.find(label="alpha")] == ["eigenpairs", "sharpness"]
+
+
+@pytest.mark.parametrize("label", ["", "a/b", "/", ".", ".."])
+def test_a_label_is_a_name(store, label):
+    with pytest.raises(InputError, match="label"):
+        store.add(label, eigenpairs())
+    assert list(store.path.parent.iterdir()) == []
+
+
+def test_a_missing_store_holds_nothing_to_find(store):
+    assert store.same("net", {}) is None
+    store.check()
+    with pytest.raises(InputError, match="no store"):
+        store.entries()
+    assert list(store.path.parent.iterdir()) == []
+
+
+def test_a_link_is_followed_and_not_replaced(store, tmp_path):
+    (tmp_path / "folder").mkdir()
+    store.path.symlink_to(tmp_path / "folder" / "target.h5")
+    store.add("net", eigenpairs())
+    store.add("net", sharpness())
+    assert store.path.is_symlink()
+    assert len(Store(tmp_path / "folder" / "target.h5").entries()) == 2
+
+
+# -- crashes and limits ---------------------------------------------------------------------------------------------
+
+ADDING = """
+import sys
+import numpy as np
+from landscape.results import Eigenpairs, Status
+from landscape.store import Store
+
+def result(tag, size=3):
+    return Eigenpairs(status=Status.CONVERGED, settings={"tag": tag}, eigenvalues=np.full(size, float(len(tag))),
+                      residuals=np.zeros(size), operator="dense", which="largest", num_matvecs=1, num_params=3)
+"""
+
+
+def start(tmp_path, code, *arguments):
+    script = tmp_path / "adding.py"
+    script.write_text(ADDING + code)
+    return subprocess.Popen(
+        [sys.executable, str(script), *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finished(process):
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def temporaries(path):
+    return list(path.parent.glob(f".{path.name}.tmp.*"))
+
+
+def test_reading_a_store_imports_no_torch(tmp_path):
+    status, out, err = finished(start(tmp_path, "print([m for m in sys.modules if m.split('.')[0] == 'torch'])"))
+    assert (status, out) == (0, "[]\n"), err
+
+
+LOOPING = """
+store, added = Store(sys.argv[1]), 0
+while True:
+    store.add("net", result("x" * (added % 7), size=20_000))
+    added += 1
+    print(added, flush=True)
+"""
+
+
+def test_a_kill_leaves_a_whole_file(store, tmp_path):
+    chance = random.Random(0)
+    for _ in range(6):
+        process = start(tmp_path, LOOPING, store.path)
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "1"
+        time.sleep(chance.random() * 0.15)
+        process.send_signal(signal.SIGKILL)
+        assert finished(process)[0] == -signal.SIGKILL
+        for entry in store.entries():
+            assert (entry.result.eigenvalues == len(entry.result.settings["tag"])).all()
+    stale = store.path.with_name(f".{store.path.name}.tmp.{process.pid}")
+    stale.write_bytes(b"half a file")
+    living = store.path.with_name(f".{store.path.name}.tmp.{os.getppid()}")
+    living.write_bytes(b"another one at work")
+    store.add("after", eigenpairs())
+    assert temporaries(store.path) == [living]
+    assert store.find(label="after")
+
+
+def test_a_full_disk_leaves_the_old_file(store, tmp_path):
+    store.add("net", eigenpairs())
+    before = store.path.read_bytes()
+    code = """
+import resource
+from landscape.errors import LandscapeError
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    Store(sys.argv[1]).add("big", result("big", size=100_000))
+except LandscapeError as error:
+    print(error.exit_code, error)
+"""
+    status, out, err = finished(start(tmp_path, code, store.path))
+    assert status == 0, err
+    assert err == ""
+    assert out.startswith("5 cannot write ")
+    assert store.path.read_bytes() == before
+    assert temporaries(store.path) == []
+
+
+def test_writers_side_by_side_lose_nothing(store, tmp_path):
+    code = """
+for number in range(20):
+    Store(sys.argv[1]).add(f"{sys.argv[2]}-{number}", result(str(number)))
+"""
+    writers = [start(tmp_path, code, store.path, name) for name in ("left", "right")]
+    for writer in writers:
+        status, _, err = finished(writer)
+        assert status == 0, err
+    labels = {entry.label for entry in store.entries()}
+    assert labels == {f"{name}-{number}" for name in ("left", "right") for number in range(20)}
+
+
+# -- hostile and damaged files --------------------------------------------------------------------------------------
+
+
+def refused(store, match=""):
+    """Reading, finding and adding are all refused, and the file stays as it is."""
+    before = store.path.read_bytes()
+    for attempt in (store.entries, lambda: store.same("net", eigenpairs().settings), store.check):
+        with pytest.raises(InputError, match=match) as caught:
+            attempt()
+        assert "\n" not in one_line(caught.value)
+    with pytest.raises(InputError, match=match):
+        store.add("net", eigenpairs())
+    assert store.path.read_bytes() == before
+    assert temporaries(store.path) == []
+
+
+@pytest.fixture
+def full(store):
+    """A store with results under two labels."""
+    store.add("net", eigenpairs())
+    store.add("net", plane())
+    store.add("other", line())
+    return store
+
+
+def test_a_newer_schema_is_refused(full):
+    with h5py.File(full.path, "r+") as file:
+        file.attrs["schema_version"] = SCHEMA_VERSION + 1
+    refused(full, "version")
+
+
+@pytest.mark.parametrize("version", ["new", [1, 2], b"\xff"])
+def test_a_schema_version_that_is_no_number_is_refused(full, version):
+    with h5py.File(full.path, "r+") as file:
+        file.attrs["schema_version"] = np.void(version) if isinstance(version, bytes) else version
+    refused(full)
+
+
+def test_another_programs_file_is_refused(store):
+    with h5py.File(store.path, "w") as file:
+        file["surface"] = np.zeros((3, 3))
+    refused(store, "another program")
+
+
+@pytest.mark.parametrize("content", [b"", b"text\n", b"\x89PNG\r\n\x1a\n", b"\x89HDF\r\n\x1a\n", bytes(5000)])
+def test_what_is_no_hdf5_is_refused(store, content):
+    store.path.write_bytes(content)
+    refused(store)
+
+
+def _soft(file, _secret):
+    file["net/eigenpairs/loss-2"] = h5py.SoftLink("/other/line/loss")
+
+
+def _soft_at_the_root(file, _secret):
+    file["alias"] = h5py.SoftLink("/net")
+
+
+def _dangling(file, _secret):
+    file["net/dangling"] = h5py.SoftLink("/nowhere")
+
+
+def _external(file, secret):
+    file["net/eigenpairs/stolen"] = h5py.ExternalLink(str(secret), "/secret")
+
+
+def _external_result(file, secret):
+    file["net/stolen"] = h5py.ExternalLink(str(secret), "/")
+
+
+def _external_label(file, secret):
+    file["stolen"] = h5py.ExternalLink(str(secret), "/")
+
+
+def _storage(file, secret):
+    del file["net/eigenpairs/residuals"]
+    file.create_dataset("net/eigenpairs/residuals", (3,), "u1", external=[(str(secret), 0, 3)])
+
+
+def _storage_at_the_root(file, secret):
+    file.create_dataset("bytes", (3,), "u1", external=[(str(secret), 0, 3)])
+
+
+def _virtual(file, secret):
+    layout = h5py.VirtualLayout((3,), "f8")
+    layout[:] = h5py.VirtualSource(str(secret), "secret", (3,))
+    del file["net/eigenpairs/residuals"]
+    file.create_virtual_dataset("net/eigenpairs/residuals", layout)
+
+
+HOSTILE = [
+    _soft,
+    _soft_at_the_root,
+    _dangling,
+    _external,
+    _external_result,
+    _external_label,
+    _storage,
+    _storage_at_the_root,
+    _virtual,
+]
+
+
+@pytest.mark.parametrize("plant", HOSTILE, ids=lambda plant: plant.__name__.strip("_"))
+def test_what_leads_out_of_the_file_is_refused(full, tmp_path, plant):
+    secret = tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["secret"] = np.arange(3.0)
+    with h5py.File(full.path, "r+") as file:
+        plant(file, secret)
+    refused(full, "refused")
+
+
+def test_an_external_link_is_not_even_followed(full, tmp_path):
+    """Opening a named pipe would wait for a writer for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with h5py.File(full.path, "r+") as file:
+        file["stolen"] = h5py.ExternalLink(str(tmp_path / "pipe"), "/")
+    process = start(tmp_path, "Store(sys.argv[1]).entries()", full.path)
+    try:
+        _, err = process.communicate(timeout=15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        pytest.fail("reading the store opened the file that the link names")
+    assert "refused" in err
+
+
+def test_a_group_inside_itself_is_refused(full):
+    with h5py.File(full.path, "r+") as file:
+        file["net/eigenpairs/loop"] = file["net"]
+    refused(full)
+
+
+def test_an_array_larger_than_its_file_is_refused(full):
+    with h5py.File(full.path, "r+") as file:
+        del file["net/eigenpairs/residuals"]
+        file.create_dataset("net/eigenpairs/residuals", (10**13,), "f8", chunks=(1000,))
+    with pytest.raises(InputError):
+        full.entries()
+
+
+WRONG = {
+    "no kind": lambda group: group.attrs.__delitem__("kind"),
+    "another kind": lambda group: group.attrs.__setitem__("kind", "tomography"),
+    "a kind that is a list": lambda group: group.attrs.__setitem__("kind", ["line", "plane"]),
+    "a missing array": lambda group: group.__delitem__("loss"),
+    "a group for an array": lambda group: (group.__delitem__("loss"), group.create_group("loss")),
+    "a missing status": lambda group: group.attrs.__delitem__("status"),
+    "another status": lambda group: group.attrs.__setitem__("status", "splendid"),
+    "settings that are no JSON": lambda group: group.attrs.__setitem__("settings", "{"),
+    "settings that are a number": lambda group: group.attrs.__setitem__("settings", "3"),
+    "settings that are an array": lambda group: group.attrs.__setitem__("settings", np.arange(3)),
+    "provenance that is no JSON": lambda group: group.attrs.__setitem__("provenance", "{"),
+    "an array of text": lambda group: (group.__delitem__("loss"), group.create_dataset("loss", data=[b"a", b"b"])),
+    "an array of another shape": lambda group: (group.__delitem__("loss"), group.create_dataset("loss", data=[1.0])),
+    "a number that is an array": lambda group: (
+        group.__delitem__("unit_length"),
+        group.create_dataset("unit_length", data=[1.0, 2.0]),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", WRONG.values(), ids=WRONG.keys())
+def test_a_result_of_another_make_is_refused(full, change):
+    with h5py.File(full.path, "r+") as file:
+        change(file["other/line"])
+    with pytest.raises(InputError) as caught:
+        full.entries()
+    assert "\n" not in one_line(caught.value)
+
+
+def test_a_data_set_beside_the_labels_is_passed_over(full):
+    with h5py.File(full.path, "r+") as file:
+        file["note"] = "by hand"
+        file["type"] = np.dtype("f8")
+    assert len(full.entries()) == 3
+
+
+def mutated(content, chance):
+    """The content cut short, or with one to 64 of its bytes changed."""
+    if chance.random() < 0.2:
+        return content[: chance.randrange(1, len(content))]
+    changed = bytearray(content)
+    for _ in range(chance.choice([1, 8, 64])):
+        changed[chance.randrange(len(changed))] = chance.randrange(256)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_corrupted_bytes_are_refused_or_harmless(full, seed):
+    content, chance = full.path.read_bytes(), random.Random(seed)
+    outcomes = []
+    for _ in range(50):
+        full.path.write_bytes(mutated(content, chance))
+        for attempt in (full.entries, full.check, lambda: full.add("more", eigenpairs())):
+            try:
+                attempt()
+                outcomes.append("read")
+            except InputError as error:
+                assert "\n" not in one_line(error)
+                outcomes.append("refused")
+    assert {"read", "refused"} == set(outcomes)
+
+
+def test_a_flipped_bit_in_an_array_is_noticed(full):
+    content = full.path.read_bytes()
+    with h5py.File(full.path) as file:
+        offset = file["net/plane/loss"].id.get_chunk_info(0).byte_offset
+    for position in range(offset, offset + 15 * 8, 7):
+        changed = bytearray(content)
+        changed[position] ^= 1
+        full.path.write_bytes(changed)
+        with pytest.raises(InputError):
+            full.entries()
