@@ -55,12 +55,15 @@ def obtain(
     from landscape.results import Status
 
     stored = None if store is None or overwrite else store.same(label, settings)
-    partial = stored if stored is not None and stored.status is Status.STOPPED else None
-    if stored is not None and partial is None:
-        tell(f"{label}: found in {store.path if store else ''}, not computed again (--overwrite recomputes)")
-        return stored, {"settings": dict(stored.settings), "found": True}
-    if partial is not None and not resume:
-        raise InputError(f"{store.path if store else ''} holds part of this result; --resume or --overwrite")
+    partial = None
+    if stored is not None and store is not None:
+        if stored.result.status is not Status.STOPPED:
+            tell(f"{label}: found in {store.path}, not computed again (--overwrite recomputes)")
+            return stored.result, {**stored.provenance, "found": True}
+        if not resume:
+            raise InputError(f"{store.path} holds part of this result; --resume or --overwrite")
+        _refuse_other_threads(stored.provenance.get("threads"))
+        partial = stored.result
     began = time.perf_counter()
 
     def origin() -> dict[str, Any]:
@@ -84,6 +87,18 @@ def obtain(
     if store is not None:
         save(result)
     return result, origin()
+
+
+def _refuse_other_threads(before: int | None) -> None:
+    """Sums over another number of threads round differently: the two halves would not fit to the bit."""
+    import torch
+
+    now = torch.get_num_threads()
+    if before is not None and before != now:
+        raise InputError(
+            f"cannot resume bit for bit: begun with {before} threads, now {now}; "
+            f"set OMP_NUM_THREADS={before}, or --overwrite"
+        )
 
 
 def present(result: Result, label: str, provenance: Mapping[str, Any], text: Sequence[str], as_json: bool) -> int:

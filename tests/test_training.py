@@ -127,6 +127,9 @@ def test_another_recipe_does_not_resume_and_an_existing_checkpoint_is_not_replac
         runs.run(recipe, path)
     with pytest.raises(UsageError, match=r"\.safetensors"):
         runs.run(recipe, tmp_path / "a.pt")
+    path.unlink()
+    with pytest.raises(InputError, match=r"a\.state exists"):
+        runs.run(recipe, path)
     (tmp_path / "a.state").write_bytes(b"damaged")
     with pytest.raises(InputError, match="damaged"):
         runs.run(recipe, path, resume=True)

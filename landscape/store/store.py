@@ -16,7 +16,7 @@ import h5py
 
 from .. import digest, files
 from ..errors import InputError, ResourceError, one_line
-from ..results import Result, Status
+from ..results import Result
 from .schema import SCHEMA_NAME, SCHEMA_VERSION, read_result, write_result
 
 LOCK_SECONDS = 60.0
@@ -70,24 +70,21 @@ class Store:
         if not self.path.exists():
             raise InputError(f"no store at {self.path}; check the path")
         with self._opened() as file:
-            return [
-                Entry(label, name, str(group.attrs.get("digest", "")), read_result(group), _provenance(group))
-                for label, name, group in _groups(file)
-            ]
+            return [_entry(label, name, group) for label, name, group in _groups(file)]
 
     def find(self, *, kind: str | None = None, label: str | None = None) -> list[Entry]:
         """The results of a kind and a label."""
         return [e for e in self.entries() if kind in (None, e.result.kind) and label in (None, e.label)]
 
-    def same(self, label: str, settings: Mapping[str, Any]) -> Result | None:
-        """The result of this label with exactly these settings, if there is one (partial ones included)."""
+    def same(self, label: str, settings: Mapping[str, Any]) -> Entry | None:
+        """The entry of this label with exactly these settings, if there is one (partial ones included)."""
         if not self.path.exists():
             return None
         key = digest.of_settings(settings)
         with self._opened() as file:
-            for owner, _, group in _groups(file):
+            for owner, name, group in _groups(file):
                 if owner == label and group.attrs.get("digest") == key:
-                    return read_result(group)
+                    return _entry(owner, name, group)
         return None
 
     def check(self) -> None:
@@ -174,6 +171,10 @@ def _groups(file: h5py.File) -> Iterator[tuple[str, str, h5py.Group]]:
                     yield label, name, group
 
 
+def _entry(label: str, name: str, group: h5py.Group) -> Entry:
+    return Entry(label, name, str(group.attrs.get("digest", "")), read_result(group), _provenance(group))
+
+
 def _provenance(group: h5py.Group) -> Mapping[str, Any]:
     try:
         return json.loads(str(group.attrs.get("provenance", "{}")))
@@ -192,8 +193,3 @@ def _place(owner: h5py.Group, kind: str, key: str) -> h5py.Group:
         count += 1
         name = f"{kind}-{count}"
     return owner.create_group(name, track_order=True)
-
-
-def is_partial(result: Result) -> bool:
-    """Whether a stored result was stopped before its end."""
-    return result.status is Status.STOPPED

@@ -117,7 +117,7 @@ class _Keeper:
         """The result of these settings under a label."""
         found = None if self.overwrite else self.store.same(label, settings)
         if found is not None:
-            return found
+            return found.result
         self.say(f"{label}: {what}")
         began = time.perf_counter()
         result = compute()

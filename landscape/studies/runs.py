@@ -63,8 +63,8 @@ def run(
     """Trains a recipe and writes its files; returns the run's metrics, its checkpoint's path and its provenance.
 
     With `resume` it goes on from NAME.state where there is one (and from the beginning otherwise), for longer if
-    the budget has grown. Raises InputError where the checkpoint exists and neither `resume` nor `overwrite` is
-    given, or where the state is of another recipe.
+    the budget has grown. Raises InputError where a checkpoint or a state exists and neither `resume` nor
+    `overwrite` is given, or where the state is of another recipe.
     """
     target = None if out is None else RunFiles(Path(out))
     state = None
@@ -72,8 +72,10 @@ def run(
         files.require_writable(target.checkpoint)
         if resume and target.state.exists():
             state = _read_state(target.state, recipe)
-        elif not overwrite and target.checkpoint.exists():
-            raise InputError(f"{target.checkpoint} exists; --resume, --overwrite, or another --out")
+        elif not overwrite:
+            for existing in (target.checkpoint, target.state):
+                if existing.exists():
+                    raise InputError(f"{existing} exists; --resume, --overwrite, or another --out")
     splits = load_data(recipe.data, recipe.data_args)
     began = time.perf_counter()
     watch = TrainingWatch(epoch=epoch, stop=stop, save=_saver(target, recipe))
