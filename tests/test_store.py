@@ -355,7 +355,7 @@ for number in range(20):
 # -- hostile and damaged files --------------------------------------------------------------------------------------
 
 
-def refused(store, match=""):
+def refused(store, match=None):
     """Reading, finding and adding are all refused, and the file stays as it is."""
     before = store.path.read_bytes()
     for attempt in (store.entries, lambda: store.same("net", eigenpairs().settings), store.check):

@@ -1,0 +1,469 @@
+"""The command line's contract: help, JSON, stored results, and work that is stopped, killed and taken up again."""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from landscape_cli import main as entry
+from landscape_cli.main import COMMANDS, run
+
+import landscape.sharpness
+import landscape.slices
+import landscape.spectrum
+from landscape.errors import InputError
+from landscape.results import Status
+from landscape.store import Store
+
+CKPT = "net.safetensors"
+COMMON = {"kind", "status", "label", "provenance"}
+
+# What each command is run with, and the keys of its object besides the common ones.
+CONTRACT = {
+    "train": (
+        "train --model-arg widths=[4] --epochs 1 --out other.safetensors",
+        "checkpoint train_loss train_accuracy test_loss test_accuracy updates epochs seconds",
+    ),
+    "eigen": (
+        "eigen net.safetensors -k 2 --out r.h5",
+        "eigenvalues residuals operator num_matvecs num_samples num_params loss",
+    ),
+    "sharpness": (
+        "sharpness net.safetensors --iterations 2 --out r.h5",
+        "measure value stderr epsilon space loss",
+    ),
+    "line": (
+        "line net.safetensors wide/net.safetensors --range=-1:2:4 --out r.h5",
+        "alpha loss loss_stderr accuracy barrier error_barrier",
+    ),
+    "plane": (
+        "plane net.safetensors --x 0:1:2 --y=-1:1:3 --out r.h5",
+        "alpha beta loss loss_stderr evaluated",
+    ),
+    "show": ("show stored.h5", "entries"),
+    "figure": ("figure stored.h5 --out drawn", "files"),
+}
+LABELS = {
+    "train": "other",
+    "eigen": "net",
+    "sharpness": "net",
+    "line": "runs-net--wide-net",
+    "plane": "net",
+    "show": None,
+    "figure": None,
+}
+STORING = ["eigen", "sharpness", "line", "plane"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with two small trained networks and a store."""
+    folder = tmp_path_factory.mktemp("cli") / "runs"
+    (folder / "wide").mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for seed, out in enumerate((CKPT, f"wide/{CKPT}")):
+            arguments = ["--model-arg", "widths=[4]", "--epochs", "1", "--seed", str(seed), "--out", out]
+            assert run(["train", *arguments]) == 0
+        for text in ("eigen net.safetensors -k 1 --out stored.h5", "line net.safetensors --range 0:1:2 --out stored.h5"):
+            assert run(text.split()) == 0
+    return folder
+
+
+@pytest.fixture
+def here(runs, tmp_path, monkeypatch):
+    """A fresh copy of that folder as the current one."""
+    folder = tmp_path / "runs"
+    (folder / "wide").mkdir(parents=True)
+    for name in (CKPT, f"wide/{CKPT}", "stored.h5"):
+        (folder / name).write_bytes((runs / name).read_bytes())
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    return folder
+
+
+def printed(capsys, text, code=0):
+    """stdout and stderr of a command that exits with `code`."""
+    capsys.readouterr()
+    outcome = run(text.split())
+    shown = capsys.readouterr()
+    assert outcome == code, shown.err
+    return shown.out, shown.err
+
+
+def read_json(text):
+    """The one object on one line; NaN and Infinity are no JSON."""
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    assert text.count("\n") == 1
+    value = json.loads(text, parse_constant=refuse)
+    assert isinstance(value, dict)
+    return value
+
+
+# -- help -----------------------------------------------------------------------------------------------------------
+
+HELPING = """
+import sys
+from landscape_cli.main import COMMANDS, run
+for arguments in (["--help"], ["-h"], ["--version"], *([name, "--help"] for name in COMMANDS)):
+    assert run(arguments) == 0, arguments
+    heavy = {"torch", "numpy", "scipy", "h5py", "matplotlib", "sklearn"} & set(sys.modules)
+    assert not heavy, (arguments, heavy)
+"""
+
+
+def test_help_of_every_command_imports_nothing_heavy():
+    done = subprocess.run([sys.executable, "-c", HELPING], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.count("Usage: landscape") == len(COMMANDS) + 2
+
+
+def test_every_command_in_the_table_stands():
+    for name, (module, _) in COMMANDS.items():
+        command = importlib.import_module(f"landscape_cli.{module}").command
+        assert isinstance(command, click.Command)
+        assert command.name == name
+        assert "Example:" in (command.help or ""), name
+
+
+def test_every_commands_module_is_in_the_table():
+    folder = Path(entry.__file__).parent
+    found = {path.stem for path in folder.glob("*.py") if "@click.command(" in path.read_text()}
+    assert found == {module for module, _ in COMMANDS.values()}
+
+
+# -- JSON -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", CONTRACT)
+def test_json_is_one_object_with_the_keys_of_the_contract(here, capsys, command):
+    text, keys = CONTRACT[command]
+    out, _ = printed(capsys, f"{text} --json")
+    value = read_json(out)
+    assert set(value) >= COMMON | set(keys.split())
+    assert value["status"] in list(Status)
+    assert value["label"] == LABELS[command]
+
+
+@pytest.mark.parametrize("command", ["train", *STORING])
+def test_provenance_says_where_a_result_came_from(here, capsys, command):
+    value = read_json(printed(capsys, f"{CONTRACT[command][0]} --json")[0])
+    assert {"settings", "versions", "seconds", "threads"} <= set(value["provenance"])
+
+
+@pytest.mark.parametrize("command", CONTRACT)
+def test_without_json_there_is_text(here, capsys, command):
+    out, err = printed(capsys, CONTRACT[command][0])
+    assert out.strip()
+    assert not out.startswith("{")
+    assert "Traceback" not in err
+
+
+def test_slices_have_the_shape_of_their_positions(here, capsys):
+    value = read_json(printed(capsys, CONTRACT["plane"][0] + " --json")[0])
+    assert (value["alpha"], value["beta"]) == ([0.0, 1.0], [-1.0, 0.0, 1.0])
+    for name in ("loss", "loss_stderr", "accuracy", "test_loss", "test_accuracy", "evaluated"):
+        assert np.shape(value[name]) == (2, 3), name
+    value = read_json(printed(capsys, CONTRACT["line"][0] + " --json")[0])
+    assert value["alpha"] == [-1.0, 0.0, 1.0, 2.0]
+    assert value["barrier"] is not None
+
+
+def test_eigenvalues_descend(here, capsys):
+    value = read_json(printed(capsys, f"eigen {CKPT} -k 3 --which both --json")[0])
+    assert len(value["eigenvalues"]) == len(value["residuals"]) == 6
+    assert value["eigenvalues"] == sorted(value["eigenvalues"], reverse=True)
+
+
+def test_what_did_not_converge_is_printed_stored_and_marked(here, capsys):
+    text = f"eigen {CKPT} -k 2 --tol 1e-12 --max-matvecs 8 --out r.h5 --json"
+    out, err = printed(capsys, text, code=4)
+    value = read_json(out)
+    assert value["status"] == "not converged"
+    assert len(value["eigenvalues"]) == 2
+    assert err.startswith("landscape: ")
+    assert Store("r.h5").entries()[0].result.status is Status.NOT_CONVERGED
+    again, err = printed(capsys, text, code=4)
+    assert read_json(again)["eigenvalues"] == value["eigenvalues"]
+    assert "found in" in err
+
+
+def test_non_finite_points_are_null(here, capsys):
+    value = read_json(printed(capsys, f"line {CKPT} --range=-1e30:1e30:3 --json")[0])
+    assert value["loss"][0] is None
+    assert value["loss"][1] is not None
+    assert value["point_status"] == [2, 1, 2]
+
+
+def test_figures_are_the_files_that_are_named(here, capsys):
+    files = read_json(printed(capsys, CONTRACT["figure"][0] + " --json")[0])["files"]
+    assert files
+    assert sorted(files) == sorted(str(path) for path in Path("drawn").iterdir())
+
+
+# -- the store ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", STORING)
+def test_nothing_is_written_without_out(here, capsys, command):
+    before = sorted(here.rglob("*"))
+    printed(capsys, CONTRACT[command][0].removesuffix(" --out r.h5"))
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "function"),
+    [
+        ("eigen", landscape.spectrum, "top_eigenpairs"),
+        ("sharpness", landscape.sharpness, "keskar"),
+        ("line", landscape.slices, "line"),
+        ("plane", landscape.slices, "plane"),
+    ],
+)
+def test_a_second_run_finds_the_result(here, capsys, monkeypatch, command, module, function):
+    calls, compute = [], getattr(module, function)
+    if command in ("line", "plane"):  # the submodule of that name hides the function from getattr on the package
+        compute = getattr(importlib.import_module(f"landscape.slices.{command}"), function)
+    monkeypatch.setattr(module, function, lambda *a, **k: calls.append(1) or compute(*a, **k))
+    text = f"{CONTRACT[command][0]} --json"
+    first, err = printed(capsys, text)
+    assert "found in" not in err
+    stored = Path("r.h5").read_bytes()
+    second, err = printed(capsys, text)
+    assert len(calls) == 1
+    assert "found in r.h5" in err
+    assert Path("r.h5").read_bytes() == stored
+    third, err = printed(capsys, f"{text} --overwrite")
+    assert len(calls) == 2
+    assert "found in" not in err
+    values = [read_json(out) for out in (first, second, third)]
+    for value in values:
+        value.pop("provenance")
+    assert values[0] == values[1] == values[2]
+    assert len(Store("r.h5").entries()) == 1
+
+
+def test_other_settings_are_another_result(here, capsys):
+    for text in ("-k 1", "-k 2", "-k 1 --samples 50", "-k 1 --l2 0.1", "-k 1 --dtype float64", "-k 1 --label other"):
+        _, err = printed(capsys, f"eigen {CKPT} {text} --out r.h5")
+        assert "found in" not in err, text
+    assert len(Store("r.h5").entries()) == 6
+
+
+def test_a_renamed_copy_is_the_same_minimum(here, capsys):
+    Path("copy.safetensors").write_bytes(Path(CKPT).read_bytes())
+    printed(capsys, f"eigen {CKPT} -k 1 --out r.h5 --label net")
+    assert "found in" in printed(capsys, "eigen copy.safetensors -k 1 --out r.h5 --label net")[1]
+
+
+# -- stopped and killed ---------------------------------------------------------------------------------------------
+
+# A network whose passes take as long as the environment says, so that a stop is sure to come in the middle.
+SLOW = '''
+import os
+import signal
+import time
+from pathlib import Path
+
+from torch import nn
+
+class Slow(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.Tanh(), nn.Dropout(0.2), nn.Linear(6, 10))
+        self.calls = 0
+
+    def forward(self, inputs):
+        self.calls += 1
+        time.sleep(float(os.environ.get("SLOW_SECONDS", "0")))
+        if self.calls == int(os.environ.get("SLOW_CALLS", "0")):
+            Path("reached").touch()
+            if "SLOW_SIGNAL" in os.environ:
+                os.kill(os.getpid(), int(os.environ["SLOW_SIGNAL"]))
+        return self.layers(inputs)
+'''
+PLANE = "plane --model slow.py:Slow --data digits --samples 64 --x=-1:1:12 --y=-1:1:11 --out r.h5"
+TRAIN = "train --model slow.py:Slow --data digits --batch-size 100 --epochs 3 --out run.safetensors"
+
+
+@pytest.fixture
+def slow(tmp_path, monkeypatch):
+    """The current folder with that network, full speed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "slow.py").write_text(SLOW)
+    return tmp_path
+
+
+def start(text, **environment):
+    """The command in a process of its own, with as many threads as here: they decide about bits."""
+    code = "from landscape_cli.main import main; main()"
+    threads = str(torch.get_num_threads())
+    return subprocess.Popen(
+        [sys.executable, "-B", "-c", code, *text.split()],
+        env=os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(process, ready):
+    """Polls until `ready()`; the process must still be at work then."""
+    while not ready():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    assert process.poll() is None
+
+
+def partial(path):
+    """The stopped result that a store holds, if it does."""
+    try:
+        found = Store(path).entries()
+    except InputError:
+        return None
+    return found[0].result if found and found[0].result.status is Status.STOPPED else None
+
+
+def bits(result):
+    """Every array and number of a result."""
+    values = {name: value for name, value in vars(result).items() if name != "settings"}
+    return {name: v.tobytes() if isinstance(v, np.ndarray) else repr(v) for name, v in values.items()}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 6), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_stopped_plane_resumes_to_the_same_bits(slow, capsys, number, code):
+    process = start(PLANE, SLOW_SECONDS="0.02")
+    wait_for(process, lambda: partial("r.h5"))
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert out == ""
+    if number == signal.SIGTERM:
+        assert len(err.splitlines()) == 1
+        assert err.startswith("landscape: ")
+        assert "--resume" in err
+    left = partial("r.h5")
+    assert left is not None
+    done = int(left.evaluated.sum())
+    assert 0 < done < 132
+    assert "--resume" in printed(capsys, PLANE, code=3)[1]
+    again = PLANE.replace("r.h5", "whole.h5")
+    printed(capsys, f"{PLANE} --resume")
+    printed(capsys, again)
+    (resumed,), (whole,) = Store("r.h5").entries(), Store("whole.h5").entries()
+    assert resumed.result.status is Status.COMPLETE
+    assert resumed.digest == whole.digest
+    assert bits(resumed.result) == bits(whole.result)
+    assert list(slow.glob(".r.h5.tmp.*")) == [] or number == signal.SIGKILL
+
+
+@pytest.mark.parametrize("command", ["plane", "line"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_partial_slice_is_kept_refused_and_resumed(slow, capsys, monkeypatch, command, number):
+    text = PLANE if command == "plane" else PLANE.replace("plane", "line").replace("--x=-1:1:12 --y=-1:1:11", "")
+    handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1)]
+    with monkeypatch.context() as patch:
+        patch.setenv("SLOW_CALLS", "30")
+        patch.setenv("SLOW_SIGNAL", str(int(number)))
+        out, err = printed(capsys, f"{text} --json", code=6)
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1)] == handlers
+    left = partial("r.h5")
+    assert left is not None
+    reached = left.point_status != 0
+    before = Path("r.h5").read_bytes()
+    out, err = printed(capsys, text, code=3)
+    assert out == ""
+    assert "--resume" in err
+    assert Path("r.h5").read_bytes() == before
+    printed(capsys, f"{text} --resume")
+    finished = Store("r.h5").entries()[0].result
+    assert (finished.loss[reached] == left.loss[reached]).all()
+    printed(capsys, text.replace("r.h5", "whole.h5"))
+    assert bits(finished) == bits(Store("whole.h5").entries()[0].result)
+
+
+def test_overwrite_starts_again_from_a_partial_slice(slow, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("SLOW_CALLS", "30")
+        patch.setenv("SLOW_SIGNAL", str(int(signal.SIGTERM)))
+        printed(capsys, PLANE, code=6)
+    printed(capsys, f"{PLANE} --overwrite")
+    (found,) = Store("r.h5").entries()
+    assert found.result.status is Status.COMPLETE
+
+
+def test_resume_with_nothing_to_resume_starts_from_the_beginning(slow, capsys):
+    printed(capsys, f"{PLANE} --resume")
+    assert Store("r.h5").entries()[0].result.status is Status.COMPLETE
+    assert "found in" in printed(capsys, f"{PLANE} --resume")[1]
+    assert json.loads(printed(capsys, f"{TRAIN} --resume --json")[0])["updates"] == 45
+
+
+def test_a_stopped_training_resumes_to_the_same_bits(slow, capsys):
+    process = start(TRAIN, SLOW_SECONDS="0.05", SLOW_CALLS="25")
+    wait_for(process, Path("reached").exists)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 6, err
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert "--resume" in err
+    assert Path("run.state").exists()
+    assert not Path("run.safetensors").exists()
+    resumed = json.loads(printed(capsys, f"{TRAIN} --resume --json")[0])
+    whole = json.loads(printed(capsys, TRAIN.replace("run.", "whole.") + " --json")[0])
+    same_runs(resumed, whole)
+
+
+@pytest.mark.parametrize("calls", [3, 16, 20, 33])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_training_stopped_anywhere_resumes_to_the_same_bits(slow, capsys, monkeypatch, calls, number):
+    with monkeypatch.context() as patch:
+        patch.setenv("SLOW_CALLS", str(calls))
+        patch.setenv("SLOW_SIGNAL", str(int(number)))
+        printed(capsys, TRAIN, code=6)
+    resumed = json.loads(printed(capsys, f"{TRAIN} --resume --json")[0])
+    whole = json.loads(printed(capsys, TRAIN.replace("run.", "whole.") + " --json")[0])
+    same_runs(resumed, whole)
+
+
+def same_runs(resumed, whole):
+    """Same tensors, metadata (times aside) and log."""
+    left, right = (safetensors.torch.load_file(value["checkpoint"]) for value in (resumed, whole))
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+    logs = [Store(Path(value["checkpoint"]).with_suffix(".run.h5")).entries()[0].result for value in (resumed, whole)]
+    first, second = (bits(log) for log in logs)
+    first.pop("seconds")
+    second.pop("seconds")
+    assert first == second
+    metrics = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "updates", "epochs")
+    assert all(resumed[name] == whole[name] for name in metrics)
+    recipes = []
+    for value in (resumed, whole):
+        with safetensors.safe_open(value["checkpoint"], framework="pt") as file:
+            recipes.append(file.metadata()["recipe"])
+    assert recipes[0] == recipes[1]
+
+
+def test_a_finished_training_goes_on_for_longer(slow, capsys):
+    printed(capsys, TRAIN.replace("--epochs 3", "--epochs 2"))
+    resumed = json.loads(printed(capsys, f"{TRAIN} --resume --json")[0])
+    whole = json.loads(printed(capsys, TRAIN.replace("run.", "whole.") + " --json")[0])
+    same_runs(resumed, whole)
