@@ -15,20 +15,20 @@ $(STAMP): constraints.txt setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[data,test,check]'
 	@touch $@
 
-demo: $(STAMP)  ## the main job on the embedded digits data: trains, measures, compares, draws (about three minutes)
+demo: $(STAMP)  ## the main job on the embedded digits data: trains, measures, compares, draws (about a minute of computing)
 	$(BIN)/landscape demo
 
 check: $(STAMP)  ## lint, format and types
-	$(BIN)/ruff check landscape cli tests benchmarks
-	$(BIN)/ruff format --check landscape cli tests benchmarks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 test: check  ## lint, types and all tests
 	$(BIN)/python -m pytest
 
 format: $(STAMP)  ## rewrites the sources in the common format
-	$(BIN)/ruff check --fix landscape cli tests benchmarks
-	$(BIN)/ruff format landscape cli tests benchmarks
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 docs: $(STAMP)  ## docs/cli.md from the commands' own help
 	$(BIN)/python docs/make_cli.py

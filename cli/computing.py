@@ -69,6 +69,7 @@ def obtain(
     def origin() -> dict[str, Any]:
         import torch
 
+        from landscape.execution import KERNELS
         from landscape.provenance import provenance
 
         return provenance(
@@ -77,6 +78,7 @@ def obtain(
             inputs=[path for path in inputs if path is not None],
             seconds=time.perf_counter() - began,
             threads=torch.get_num_threads(),
+            flags=KERNELS,
         )
 
     def save(result: Result) -> None:
@@ -159,8 +161,14 @@ def bar(description: str, total: int | None) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
-def stop_requests() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and SIGUSR1 ask the work to save and stop; yields a function that says whether one came."""
+def stop_requests(can_resume: bool) -> Iterator[Callable[[], bool] | None]:
+    """SIGTERM and SIGUSR1 ask the work to save and stop; yields a function that says whether one came.
+
+    Work that stores nothing could not resume: there the signals keep their own effect, and None comes instead.
+    """
+    if not can_resume:
+        yield None
+        return
     asked: list[int] = []
 
     def note(number: int, _frame: object) -> None:

@@ -32,7 +32,13 @@ from .computing import bar, checked_store, numerical_as_json, obtain, present, s
     show_default=True,
     help="Scale of a random direction (Li et al. 2018).",
 )
-@options.what_to_measure("float32", None)
+@options.what_to_measure("float32", None, bn=False)
+@click.option(
+    "--bn",
+    type=click.Choice(["eval", "interpolate", "batch"]),
+    help="Batch norm: stored statistics of the first minimum, statistics that move with the params, or those of "
+    "batches of --bn-batch samples.  [default: interpolate between minima, else eval]",
+)
 @click.option("--resume", is_flag=True, help="Go on from the part that --out holds.")
 @options.storing
 def command(checkpoints: tuple[str, ...], as_json: bool, **flags: Any) -> int:
@@ -52,6 +58,7 @@ def _line(
     span: str | None,
     direction: str,  # noqa: ARG001 - one kind so far
     normalize: str,
+    bn: str | None,
     resume: bool,
     out: str | None,
     overwrite: bool,
@@ -64,7 +71,7 @@ def _line(
     default = "-1:2:61" if len(checkpoints) == 2 else "-1:1:51"
     alphas = options.positions(span or default, "--range")
     store = checked_store(out, resume=resume)
-    asked = options.request(**flags)
+    asked = options.request(bn="batch" if bn == "batch" else "eval", **flags)
     from landscape.execution import has_batch_norm
     from landscape.results import NON_FINITE, Line
     from landscape.slices import Watch, line
@@ -80,11 +87,11 @@ def _line(
     else:
         end, label = directions_from(start.objective, asked.seed, normalize)[0], start.label
         made = described(asked.seed, normalize)
-    about: dict[str, Any] = {"split": start.split, "test": start.test}
+    about: dict[str, Any] = {"split": start.split, "test": start.test, "bn": None if bn == "batch" else bn}
 
     def compute(partial: Any, save: Any) -> Line:
-        with bar("line", len(alphas)) as update, stop_requests() as stop:
-            watch = Watch(save=save, stop=stop if save else None, progress=update)
+        with bar("line", len(alphas)) as update, stop_requests(save is not None) as stop:
+            watch = Watch(save=save, stop=stop, progress=update)
             return line(start.objective, end, alphas, **about, made=made, partial=partial, watch=watch)
 
     identity = settings(start.objective, end, alphas, **about)

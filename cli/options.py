@@ -41,8 +41,11 @@ machine = _stack(
 )
 
 
-def what_to_measure(dtype: str, split: str | None) -> Callable[[Command], Command]:
-    """The flags that name what is measured; `dtype` and `split` are this command's defaults."""
+def what_to_measure(dtype: str, split: str | None, *, bn: bool = True) -> Callable[[Command], Command]:
+    """The flags that name what is measured; `dtype` and `split` are this command's defaults.
+
+    A command with a --bn of its own takes `bn=False`.
+    """
     return _stack(
         what_to_train,
         click.option("--l2", type=float, default=0.0, show_default=True, help="Adds l2/2 |w|^2 to the objective."),
@@ -50,8 +53,7 @@ def what_to_measure(dtype: str, split: str | None) -> Callable[[Command], Comman
             "--split",
             type=click.Choice(["train", "test", "both"]),
             default=split,
-            show_default=split or "both where there is a test split",
-            help="Samples.",
+            help=f"Samples.  [default: {split or 'both, where there is a test split'}]",
         ),
         click.option("--samples", type=int, help="The first N of a fixed permutation.  [default: all]"),
         click.option(
@@ -60,7 +62,9 @@ def what_to_measure(dtype: str, split: str | None) -> Callable[[Command], Comman
             default="eval",
             show_default=True,
             help="Batch norm: stored statistics, or those of batches of --bn-batch samples.",
-        ),
+        )
+        if bn
+        else _stack(),
         click.option("--bn-batch", type=int, help="Samples that share batch statistics.  [default: 256]"),
         machine,
         click.option(

@@ -69,8 +69,8 @@ def _plane(
     made = described(asked.seed, normalize)
 
     def compute(partial: Any, save: Any) -> Plane:
-        with bar("plane", len(alphas) * len(betas)) as update, stop_requests() as stop:
-            watch = Watch(save=save, stop=stop if save else None, progress=update)
+        with bar("plane", len(alphas) * len(betas)) as update, stop_requests(save is not None) as stop:
+            watch = Watch(save=save, stop=stop, progress=update)
             return plane(minimum.objective, pair, alphas, betas, **about, made=made, partial=partial, watch=watch)
 
     identity = settings(minimum.objective, pair, alphas, betas, **about)

@@ -57,7 +57,7 @@ def _train(as_json: bool, out: str | None, resume: bool, overwrite: bool, device
 
     total = recipe.updates or recipe.epochs
     unit = "updates" if recipe.updates else "epoch"
-    with bar("training", total) as update, stop_requests() as stop:
+    with bar("training", total) as update, stop_requests(out is not None) as stop:
 
         def epoch(row: dict[str, float]) -> None:
             update(int(row[unit]), loss=f"{row['train_loss']:.4f}", accuracy=f"{row['train_accuracy']:.4f}")
@@ -69,7 +69,7 @@ def _train(as_json: bool, out: str | None, resume: bool, overwrite: bool, device
             overwrite=overwrite,
             device=device,
             epoch=epoch,
-            stop=stop if out is not None else None,
+            stop=stop,
             command=("landscape", *sys.argv[1:]),
         )
     if as_json:

@@ -14,6 +14,9 @@ from .errors import InputError, ResourceError, UsageError
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
+# What `exact_kernels` sets, for the provenance of results.
+KERNELS = {"attention": "math", "cudnn_deterministic": True, "cudnn_benchmark": False, "cudnn_tf32": False}
+
 
 def resolve_device(name: str | torch.device) -> torch.device:
     """The device of a name; `auto` is CUDA where there is one. InputError where CUDA is asked for and missing."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from . import execution, passes
+from . import code, execution, passes
 from .data import Batch, Samples, samples_of
 from .data.registry import Splits, load_data, splits_of
 from .data.samples import length, named
@@ -131,17 +130,19 @@ class Objective:
         return part
 
     def _cast(self, tensor: Tensor) -> Tensor:
-        return tensor.detach().to(self.device, self.dtype if tensor.is_floating_point() else None)
+        # A copy: what the user does to the tensor later must not move this point.
+        return tensor.detach().to(self.device, self.dtype if tensor.is_floating_point() else None, copy=True)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """All that fixes the objective's value here, for digests: contents by sha256, never file names."""
         return {
-            "model": hashlib.sha256(repr(self.model).encode()).hexdigest(),
+            "model": code.of_model(self.model),
             "params": digest_of({"": self.params, **self.constants}),
             "data": self.samples.digest(),
             "num_samples": self.num_samples,
             "loss": self.loss.name,
+            "loss_code": code.of_function(self.loss.function),
             "l2": self.l2,
             "bn": self.bn,
             "bn_batch": self.bn_batch,
@@ -243,6 +244,11 @@ class Objective:
 
     def _refuse_misfits(self) -> None:
         """Runs two samples through model and loss, so that a misfit is told once, here, and in one line."""
+        if self.bn_batch and self.num_samples % self.bn_batch == 1:
+            raise InputError(
+                f"the last of the batches of {self.bn_batch} would hold one sample, which has no batch statistics; "
+                f"choose another --bn-batch or --samples for these {self.num_samples} samples"
+            )
         try:
             self.subset(self.bn_batch or 2).evaluate()
         except LandscapeError:

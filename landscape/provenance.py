@@ -21,8 +21,9 @@ def provenance(
     inputs: Sequence[Path],
     seconds: float,
     threads: int,
+    flags: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Command line, resolved settings, versions, machine, sha256 of the input files, time taken."""
+    """Command line, resolved settings, versions, machine, kernel flags, sha256 of the input files, time taken."""
     return {
         "command": list(command),
         "settings": dict(settings),
@@ -30,6 +31,7 @@ def provenance(
         "python": platform.python_version(),
         "platform": sys.platform,
         "threads": threads,
+        "flags": dict(flags or {}),
         "inputs": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in inputs},
         "seconds": round(seconds, 3),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -2,7 +2,7 @@
 
 The metadata of a field says how it is stored and labelled: `dims` names its axes (a field named like its only
 axis is that axis's coordinate), `unit` and `about` go into the file. A field with `stored=False` stays in memory.
-Every result carries `settings`, all that identifies it; its digest is `landscape.store.digest(settings)`.
+Every result carries `settings`, all that identifies it; its digest is `landscape.digest.of_settings(settings)`.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ class Line(Result):
     barrier: float | None = quantity("max over [0, 1] of L(t) - (1-t) L(0) - t L(1)", unit="loss", optional=True)
     error_barrier: float | None = quantity("max over [0, 1] of the error less the mean of the ends", optional=True)
     split: str = quantity("the split that loss and accuracy are of")
+    bn: str = quantity("batch norm: eval, batch, or interpolate (the statistics move with the params)")
     direction: Mapping[str, Any] = field(default_factory=dict, metadata={"about": "how the direction came about"})
 
 

@@ -34,19 +34,19 @@ CONTRACT = {
         "checkpoint train_loss train_accuracy test_loss test_accuracy updates epochs seconds",
     ),
     "eigen": (
-        "eigen net.safetensors -k 2 --out r.h5",
+        "eigen net.safetensors -k 2 --samples 100 --out r.h5",
         "eigenvalues residuals operator num_matvecs num_samples num_params loss",
     ),
     "sharpness": (
-        "sharpness net.safetensors --iterations 2 --out r.h5",
+        "sharpness net.safetensors --iterations 2 --samples 100 --out r.h5",
         "measure value stderr epsilon space loss",
     ),
     "line": (
-        "line net.safetensors wide/net.safetensors --range=-1:2:4 --out r.h5",
+        "line net.safetensors wide/net.safetensors --range=-1:2:4 --samples 100 --out r.h5",
         "alpha loss loss_stderr accuracy barrier error_barrier",
     ),
     "plane": (
-        "plane net.safetensors --x 0:1:2 --y=-1:1:3 --out r.h5",
+        "plane net.safetensors --x 0:1:2 --y=-1:1:3 --samples 100 --out r.h5",
         "alpha beta loss loss_stderr evaluated",
     ),
     "show": ("show stored.h5", "entries"),
@@ -64,8 +64,17 @@ LABELS = {
 STORING = ["eigen", "sharpness", "line", "plane"]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Networks this small are quicker on one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(one_thread, tmp_path_factory):
     """A folder with two small trained networks and a store."""
     folder = tmp_path_factory.mktemp("cli") / "runs"
     (folder / "wide").mkdir(parents=True)
@@ -74,7 +83,10 @@ def runs(tmp_path_factory):
         for seed, out in enumerate((CKPT, f"wide/{CKPT}")):
             arguments = ["--model-arg", "widths=[4]", "--epochs", "1", "--seed", str(seed), "--out", out]
             assert run(["train", *arguments]) == 0
-        for text in ("eigen net.safetensors -k 1 --out stored.h5", "line net.safetensors --range 0:1:2 --out stored.h5"):
+        for text in (
+            "eigen net.safetensors -k 1 --out stored.h5",
+            "line net.safetensors --range 0:1:2 --out stored.h5",
+        ):
             assert run(text.split()) == 0
     return folder
 
@@ -183,13 +195,13 @@ def test_slices_have_the_shape_of_their_positions(here, capsys):
 
 
 def test_eigenvalues_descend(here, capsys):
-    value = read_json(printed(capsys, f"eigen {CKPT} -k 3 --which both --json")[0])
+    value = read_json(printed(capsys, f"eigen {CKPT} -k 3 --which both --samples 100 --json")[0])
     assert len(value["eigenvalues"]) == len(value["residuals"]) == 6
     assert value["eigenvalues"] == sorted(value["eigenvalues"], reverse=True)
 
 
 def test_what_did_not_converge_is_printed_stored_and_marked(here, capsys):
-    text = f"eigen {CKPT} -k 2 --tol 1e-12 --max-matvecs 8 --out r.h5 --json"
+    text = f"eigen {CKPT} -k 2 --samples 100 --tol 1e-12 --max-matvecs 8 --out r.h5 --json"
     out, err = printed(capsys, text, code=4)
     value = read_json(out)
     assert value["status"] == "not converged"
@@ -257,22 +269,22 @@ def test_a_second_run_finds_the_result(here, capsys, monkeypatch, command, modul
 
 
 def test_other_settings_are_another_result(here, capsys):
-    for text in ("-k 1", "-k 2", "-k 1 --samples 50", "-k 1 --l2 0.1", "-k 1 --dtype float64", "-k 1 --label other"):
-        _, err = printed(capsys, f"eigen {CKPT} {text} --out r.h5")
+    for text in ("", "-k 2", "--samples 30", "--l2 0.1", "--dtype float64", "--label other"):
+        _, err = printed(capsys, f"eigen {CKPT} -k 1 --samples 40 {text} --out r.h5")
         assert "found in" not in err, text
     assert len(Store("r.h5").entries()) == 6
 
 
 def test_a_renamed_copy_is_the_same_minimum(here, capsys):
     Path("copy.safetensors").write_bytes(Path(CKPT).read_bytes())
-    printed(capsys, f"eigen {CKPT} -k 1 --out r.h5 --label net")
-    assert "found in" in printed(capsys, "eigen copy.safetensors -k 1 --out r.h5 --label net")[1]
+    printed(capsys, f"eigen {CKPT} -k 1 --samples 40 --out r.h5 --label net")
+    assert "found in" in printed(capsys, "eigen copy.safetensors -k 1 --samples 40 --out r.h5 --label net")[1]
 
 
 # -- stopped and killed ---------------------------------------------------------------------------------------------
 
 # A network whose passes take as long as the environment says, so that a stop is sure to come in the middle.
-SLOW = '''
+SLOW = """
 import os
 import signal
 import time
@@ -294,7 +306,7 @@ class Slow(nn.Module):
             if "SLOW_SIGNAL" in os.environ:
                 os.kill(os.getpid(), int(os.environ["SLOW_SIGNAL"]))
         return self.layers(inputs)
-'''
+"""
 PLANE = "plane --model slow.py:Slow --data digits --samples 64 --x=-1:1:12 --y=-1:1:11 --out r.h5"
 TRAIN = "train --model slow.py:Slow --data digits --batch-size 100 --epochs 3 --out run.safetensors"
 

@@ -36,7 +36,7 @@ def line(name):
     return Line(
         **STATUS, **settings("line", name), alpha=alpha, loss=loss, loss_stderr=loss / 10, accuracy=1 / (1 + alpha**2),
         test_loss=loss * 2, test_accuracy=0.9 / (1 + alpha**2), point_status=status, unit_length=3.0, barrier=0.5,
-        split="train", direction={"kind": "between", "ends": ["a", "b"]},
+        split="train", bn="eval", direction={"kind": "between", "ends": ["a", "b"]},
     )  # fmt: skip
 
 

@@ -289,8 +289,6 @@ def test_ones_own_network_is_trained_and_measured(mine, capsys):
 
 def test_the_users_file_runs_once(mine, capsys, tmp_path):
     """The model and the data of one file share its names."""
-    (tmp_path / "counting.py").write_text(
-        "with open('log', 'a') as log:\n    log.write('x')\nfrom mine import *\n"
-    )
+    (tmp_path / "counting.py").write_text("with open('log', 'a') as log:\n    log.write('x')\nfrom mine import *\n")
     printed_json(capsys, "eigen", "--model", "counting.py:make", "--data", "counting.py:pair", "-k", "1")
     assert (tmp_path / "log").read_text() == "x"

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent / "landscape"
 LAYERS = (
     {"errors", "results", "files", "digest", "specs", "provenance"},
     {"vectors", "models", "data", "losses"},
-    {"recipe", "checkpoint", "training", "execution", "passes"},
+    {"recipe", "checkpoint", "training", "execution", "passes", "code"},
     {"objective"},
     {"operators"},
     {"krylov", "spectrum", "slices", "sharpness"},

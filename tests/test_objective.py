@@ -8,7 +8,7 @@ import torch
 from problems import DTYPE, PROBLEMS, problem
 from torch import nn
 
-from landscape import Objective
+from landscape import Objective, specs
 from landscape.errors import InputError, UsageError
 
 
@@ -137,6 +137,35 @@ def test_the_users_model_is_left_as_it_was(bn):
     assert all(module.training for module in case.model.modules())
     assert all(p.grad is None for p in case.model.parameters())
     assert all(torch.equal(before[k], v) for k, v in case.model.state_dict().items())
+
+
+def test_the_point_stays_where_it_is_when_the_model_moves_on():
+    case = problem("batch-norm-cnn")
+    objective = case.objective()
+    before = objective.value()
+    with torch.no_grad():
+        for tensor in case.model.state_dict().values():
+            tensor.mul_(2)
+    assert objective.value() == before
+
+
+def test_a_batch_of_one_sample_has_no_statistics():
+    case = problem("batch-norm-cnn")
+    with pytest.raises(InputError, match="one sample"):
+        Objective(case.model, "cross_entropy", (case.inputs, case.targets), bn="batch", bn_batch=13)
+
+
+def test_the_identity_knows_the_code_of_a_users_model(tmp_path):
+    source = "from torch import nn\nclass Net(nn.Linear):\n    def forward(self, x):\n        return {} * super().forward(x)\n"
+    data = (torch.zeros(6, 4), torch.randint(0, 3, (6,)))
+    identities = []
+    for factor in (1, 2):
+        (tmp_path / f"model{factor}.py").write_text(source.format(factor))
+        net = specs.load(f"{tmp_path}/model{factor}.py:Net")(4, 3)
+        nn.init.ones_(net.weight)
+        nn.init.zeros_(net.bias)
+        identities.append(Objective(net, "cross_entropy", data).identity)
+    assert {key for key in identities[0] if identities[0][key] != identities[1][key]} == {"model"}
 
 
 def test_samples_are_the_first_of_a_fixed_permutation():

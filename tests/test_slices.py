@@ -109,6 +109,11 @@ def test_batch_norm_statistics_move_along_a_line_so_that_both_ends_are_exact():
     found = line(a, b, [0.0, 0.5, 1.0])
     assert found.loss[0] == a.value()
     assert found.loss[2] == b.value()
+    assert found.bn == "interpolate"
+    fixed = line(a, b, [0.0, 1.0], bn="eval")
+    assert fixed.loss[1] == pytest.approx(b.with_constants(a.constants).value(), rel=1e-12)
+    assert fixed.loss[1] != found.loss[2]
+    assert fixed.settings != line(a, b, [0.0, 1.0]).settings
 
 
 def test_test_split_stands_beside_train():

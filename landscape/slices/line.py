@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, UsageError
+from ..execution import has_batch_norm
 from ..objective import Objective
 from ..results import Line, Result, Status
 from ..vectors import digest_of
@@ -18,7 +19,13 @@ VERSION = 1
 
 
 def settings(
-    start: Objective, end: Objective | Tensor, alphas: Sequence[float], *, split: str, test: Objective | None
+    start: Objective,
+    end: Objective | Tensor,
+    alphas: Sequence[float],
+    *,
+    split: str,
+    test: Objective | None,
+    bn: str | None = None,
 ) -> dict[str, Any]:
     """What identifies the result of `line` with these arguments."""
     other = {"direction": digest_of({"": end})} if isinstance(end, Tensor) else {"end": end.identity}
@@ -30,7 +37,17 @@ def settings(
         "test": None if test is None else test.identity["data"],
         **other,
         **start.identity,
+        "bn": _policy(start, end, bn),
     }
+
+
+def _policy(start: Objective, end: Objective | Tensor, bn: str | None) -> str:
+    """Batch norm on this line: what was asked for, else what gives both ends their own statistics."""
+    if bn is not None and bn not in ("eval", "interpolate"):
+        raise UsageError(f"bn on a line must be eval or interpolate, got {bn!r}; batch is set on the Objective")
+    if start.bn == "batch" or not has_batch_norm(start.model):
+        return start.bn
+    return bn or ("eval" if isinstance(end, Tensor) else "interpolate")
 
 
 def line(
@@ -40,6 +57,7 @@ def line(
     *,
     test: Objective | None = None,
     split: str = "train",
+    bn: str | None = None,
     made: Mapping[str, Any] | None = None,
     partial: Result | None = None,
     watch: Watch | None = None,
@@ -47,7 +65,7 @@ def line(
     """Loss and accuracy at w(alpha) = (1 - alpha) w + alpha w', or at w + alpha d.
 
     Between two minima the positions 0 and 1 are evaluated exactly, and added where the range holds them and the
-    grid does not; buffers (batch-norm statistics) move with the params, so that both ends have their own. barrier
+    grid does not. barrier
     = max over t in [0, 1] of L(t) - (1-t) L(0) - t L(1) (Entezari et al. 2022); error_barrier = max of the error
     less the mean of the ends' errors (Frankle et al. 2020). Beyond the ends the variances of batch norm are
     extrapolated too and can fall below zero; such points come out non-finite and are marked so.
@@ -57,6 +75,8 @@ def line(
         end: the objective at alpha = 1, or a direction (n,).
         alphas: positions, increasing.
         test: the same model on test samples; adds test_loss and test_accuracy.
+        bn: `interpolate` (the statistics of batch norm move with the params, so that both ends have their own: the
+            default between minima), or `eval` (those of `start` everywhere).
         split, made: kept with the result: the name of the split, and how the direction came about.
         partial, watch: a stored partial result to go on from; callbacks (see Watch).
 
@@ -66,8 +86,9 @@ def line(
     if isinstance(end, Objective) and end.layout != start.layout:
         raise InputError("the two minima have different params; a line needs the same architecture")
     positions = _positions(alphas, between=between)
-    given = settings(start, end, alphas, split=split, test=test)
-    place = _between(start, end) if isinstance(end, Objective) else _along(start, end)
+    given = settings(start, end, alphas, split=split, test=test, bn=bn)
+    fixed = given["bn"] == "eval" and has_batch_norm(start.model)
+    place = _between(start, end, fixed) if isinstance(end, Objective) else _along(start, end)
     points = Points(positions.shape)
     if partial is not None:
         points.take_over(partial)
@@ -87,6 +108,7 @@ def line(
             barrier=barrier,
             error_barrier=error_barrier,
             split=split,
+            bn=given["bn"],
             direction=dict(made or {}),
             **columns,
         )
@@ -109,7 +131,9 @@ def _along(start: Objective, direction: Tensor) -> Callable[[float], Objective]:
     return lambda alpha: start.at(origin + alpha * direction.to(origin))
 
 
-def _between(start: Objective, end: Objective) -> Callable[[float], Objective]:
+def _between(start: Objective, end: Objective, fixed: bool) -> Callable[[float], Objective]:
+    """Points between two objectives, with the buffers of the first (`fixed`) or mixed ones."""
+
     def mixed(a: Tensor, b: Tensor, alpha: float) -> Tensor:
         if not a.is_floating_point():
             return a
@@ -117,8 +141,10 @@ def _between(start: Objective, end: Objective) -> Callable[[float], Objective]:
         return ((1 - alpha) * a.double() + alpha * b.double()).to(a.dtype)
 
     def place(alpha: float) -> Objective:
-        constants = {name: mixed(a, end.constants[name], alpha) for name, a in start.constants.items()}
-        return start.at(mixed(start.params, end.params, alpha)).with_constants(constants)
+        point = start.at(mixed(start.params, end.params, alpha))
+        if fixed:
+            return point
+        return point.with_constants({name: mixed(a, end.constants[name], alpha) for name, a in start.constants.items()})
 
     return place
 

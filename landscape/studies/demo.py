@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from .. import sharpness, slices, spectrum
+from ..execution import KERNELS
 from ..operators import Hessian
 from ..provenance import provenance
 from ..recipe import Recipe
@@ -127,6 +128,7 @@ class _Keeper:
             inputs=[],
             seconds=time.perf_counter() - began,
             threads=torch.get_num_threads(),
+            flags=KERNELS,
         )
         self.store.add(label, result, origin)
         return result
