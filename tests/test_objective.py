@@ -156,7 +156,9 @@ def test_a_batch_of_one_sample_has_no_statistics():
 
 
 def test_the_identity_knows_the_code_of_a_users_model(tmp_path):
-    source = "from torch import nn\nclass Net(nn.Linear):\n    def forward(self, x):\n        return {} * super().forward(x)\n"
+    source = (
+        "import torch\nclass Net(torch.nn.Linear):\n    def forward(self, x):\n        return {} * x @ self.weight.T"
+    )
     data = (torch.zeros(6, 4), torch.randint(0, 3, (6,)))
     identities = []
     for factor in (1, 2):
