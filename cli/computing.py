@@ -141,7 +141,9 @@ def numerical_as_json(kind: str, as_json: bool) -> Iterator[None]:
         yield
     except NumericalError as error:
         if as_json:
-            emit({"kind": kind, "status": "non-finite", "label": None, "error": one_line(error)})
+            origin = {"command": ["landscape", *sys.argv[1:]]}
+            shown = {"kind": kind, "status": "non-finite", "label": None, "error": one_line(error)}
+            emit(shown | {"provenance": origin})
         raise
 
 

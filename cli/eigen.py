@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -53,7 +54,7 @@ def _eigen(
 
     if k is not None and k < 1:
         raise UsageError(f"-k must be at least 1, got {k}")
-    if not tol > 0 or max_matvecs < 1:
+    if not 0 < tol < math.inf or max_matvecs < 1:
         raise UsageError("--tol must be positive and --max-matvecs at least 1")
     if flags["split"] == "both":
         raise UsageError("--split both is for slices; a Hessian is of train or of test")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,13 @@ what_to_train = _stack(
 
 machine = _stack(
     click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Seed of what is drawn at random."),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**63 - 1),
+        default=0,
+        show_default=True,
+        help="Seed of what is drawn at random.",
+    ),
 )
 
 
@@ -110,9 +117,9 @@ def request(
     for name, value in {"--samples": samples, "--chunk": chunk, "--bn-batch": bn_batch}.items():
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, got {value}")
-    if l2 < 0:
-        raise UsageError(f"--l2 must not be negative, got {l2}")
-    if any(not label or "/" in label for label in labels):
+    if not 0 <= l2 < math.inf:
+        raise UsageError(f"--l2 must be finite and not negative, got {l2}")
+    if any(not label or "/" in label or label in (".", "..") for label in labels):
         raise UsageError("a --label must be a name without '/'")
     model_arguments, data_arguments = parse_arguments(model_args), parse_arguments(data_args)
     from landscape.studies.measured import Request
@@ -144,7 +151,7 @@ def positions(text: str, name: str) -> list[float]:
     parts = text.split(":")
     try:
         low, high, count = float(parts[0]), float(parts[1]), int(parts[2])
-        if len(parts) != 3 or not low < high or count < 2 or not np.isfinite([low, high]).all():
+        if len(parts) != 3 or not low < high or count < 2 or not math.isfinite(high - low):
             raise ValueError
     except (ValueError, IndexError) as error:
         raise UsageError(f"{name} is FROM:TO:NUM with FROM < TO and NUM >= 2, got {text!r}") from error

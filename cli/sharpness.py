@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -44,7 +45,7 @@ def _sharpness(
 ) -> int:
     from landscape.errors import UsageError
 
-    if not epsilon > 0 or iterations < 1:
+    if not 0 < epsilon < math.inf or iterations < 1:
         raise UsageError("--epsilon must be positive and --iterations at least 1")
     if flags["split"] == "both":
         raise UsageError("--split both is for slices; sharpness is of train or of test")

@@ -32,6 +32,7 @@ def command(file: str, label: str | None, kind: str | None, as_json: bool) -> in
                 "status": "complete",
                 "label": None,
                 "entries": [_described(e) for e in entries],
+                "provenance": {"file": file},
             }
         )
         return 0

@@ -6,6 +6,9 @@ import difflib
 import json
 import os
 import pickle
+import pickletools
+import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,7 +65,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     else:
         what = " (it is an HDF5 file of results)" if start[:4] == b"\x89HDF" else ""
         raise InputError(f"{path} is no checkpoint{what}; give a .safetensors, .pt or .pth file")
-    _refuse_non_finite(checkpoint)
+    _refuse_unusable(checkpoint)
     return checkpoint
 
 
@@ -76,7 +79,10 @@ def _safetensors(path: Path) -> Checkpoint:
     if header.get("format") != FORMAT:
         return Checkpoint(path, _state_dict(tensors, path))
     recipe = Recipe.from_json(header.get("recipe", ""), str(path))
-    return Checkpoint(path, tensors, recipe, json.loads(header.get("run", "{}")))
+    try:
+        return Checkpoint(path, tensors, recipe, dict(json.loads(header.get("run", "{}"))))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the metrics in {path} cannot be read: {error}; train it again") from error
 
 
 def _torch_file(path: Path) -> Any:
@@ -86,11 +92,14 @@ def _torch_file(path: Path) -> Any:
                 damaged = archive.testzip()
             if damaged is not None:
                 raise InputError(f"{path} is damaged: the checksum of {damaged} fails; copy it again")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # torch warns of old pickle protocols and of TorchScript; what cannot be loaded is told below
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
         raise
     except pickle.UnpicklingError as error:
-        unsafe = _unsafe_globals(path)
+        unsafe = _unsafe_globals(path) or re.findall(r"GLOBAL (\S+)", str(error))
         if unsafe:
             raise InputError(
                 f"{path} holds more than tensors ({', '.join(unsafe[:4])}), which is not loaded for safety; "
@@ -104,8 +113,23 @@ def _torch_file(path: Path) -> Any:
 def _unsafe_globals(path: Path) -> list[str]:
     try:
         return list(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except Exception:  # the file may be damaged beyond listing; the caller then says so
-        return []
+    except Exception:  # no zip of torch's: the plain pickle may tell, nothing being run
+        return _pickled_globals(path)
+
+
+def _pickled_globals(path: Path) -> list[str]:
+    """What the STACK_GLOBAL operations of a plain pickle (protocol 4 and later) would import."""
+    texts: list[str] = []
+    found: list[str] = []
+    try:
+        for operation, argument, _ in pickletools.genops(path.read_bytes()):
+            if operation.name == "STACK_GLOBAL" and len(texts) > 1:
+                found.append(".".join(texts[-2:]))
+            elif isinstance(argument, str):
+                texts.append(argument)
+    except Exception:  # damaged beyond listing; the caller then says so
+        return found
+    return found
 
 
 def _state_dict(loaded: Any, path: Path) -> Mapping[str, Tensor]:
@@ -120,8 +144,10 @@ def _state_dict(loaded: Any, path: Path) -> Mapping[str, Tensor]:
     raise InputError(f"{path} holds no state dict (a {type(loaded).__name__}{keys}); save model.state_dict()")
 
 
-def _refuse_non_finite(checkpoint: Checkpoint) -> None:
+def _refuse_unusable(checkpoint: Checkpoint) -> None:
     for name, tensor in checkpoint.tensors.items():
+        if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_complex() or tensor.is_quantized:
+            raise InputError(f"{checkpoint.path}: {name} is no dense real tensor; save plain weights")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             count = int((~torch.isfinite(tensor)).sum())
             raise NumericalError(
@@ -136,7 +162,8 @@ def fitted(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
     Prefixes of wrappers (`module.` of DataParallel, `_orig_mod.` of compile, ...) are stripped where that makes
     all names fit. Raises InputError where names or shapes do not fit, naming some and the nearest of the others.
     """
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    own = model.state_dict()
+    expected = {name: tensor.shape for name, tensor in own.items()}
     tensors = _without_prefixes(dict(checkpoint.tensors), set(expected))
     missing = [n for n in expected if n not in tensors and not n.endswith("num_batches_tracked")]
     extra = [n for n in tensors if n not in expected]
@@ -147,6 +174,10 @@ def fitted(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
             raise InputError(
                 f"{checkpoint.path} does not fit the model: {name} has shape {tuple(tensor.shape)}, "
                 f"the model's {tuple(expected[name])}; check --model and --model-arg"
+            )
+        if tensor.is_floating_point() != own[name].is_floating_point():
+            raise InputError(
+                f"{checkpoint.path} does not fit the model: {name} is {tensor.dtype}, the model's {own[name].dtype}"
             )
     return tensors
 

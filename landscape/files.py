@@ -78,7 +78,7 @@ def require_file(path: str | os.PathLike[str], what: str) -> Path:
     """The path, if a regular file that is not empty stands there; else InputError saying which."""
     try:
         found = Path(path)
-        if not found.exists():
+        if not exists(found):
             raise InputError(f"no {what} at {path}; check the path")
         if not found.is_file():
             raise InputError(f"{path} is not a regular file; name a {what}")
@@ -90,6 +90,17 @@ def require_file(path: str | os.PathLike[str], what: str) -> Path:
         if isinstance(error, InputError):
             raise
         raise InputError(f"cannot read {path}: {one_reason(error)}; check the path") from error
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether something stands at the path; InputError for a path that cannot be (too long, a NUL inside)."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {str(path)[:80]!r}: {one_reason(error)}; check the path") from error
+    return True
 
 
 def one_reason(error: OSError | ValueError) -> str:

@@ -236,11 +236,13 @@ class Objective:
     @contextmanager
     def _running(self) -> Iterator[None]:
         batch_statistics = self.bn == "batch"
-        with (
-            execution.memory_guard(self.chunk),
-            execution.measuring(self.model, batch_statistics=batch_statistics),
-        ):
-            yield
+        try:
+            with execution.memory_guard(self.chunk), execution.measuring(self.model, batch_statistics=batch_statistics):
+                yield
+        except IndexError as error:  # a class or a token out of range, beyond the samples of the first check
+            raise InputError(
+                f"loss {self.loss.name} and data do not fit: {one_line(error)}; check the targets"
+            ) from error
 
     def _refuse_misfits(self) -> None:
         """Runs two samples through model and loss, so that a misfit is told once, here, and in one line."""

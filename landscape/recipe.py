@@ -12,6 +12,15 @@ from .errors import InputError, UsageError
 
 OPTIMIZERS = ("sgd", "adam")
 
+# What the fields of a recipe may be in JSON; a checkpoint of other hands may hold anything.
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("data", "model", "loss", "optimizer", "dtype"), (str,)),
+    **dict.fromkeys(("data_args", "model_args"), (dict,)),
+    **dict.fromkeys(("lr", "momentum", "weight_decay"), (int, float)),
+    **dict.fromkeys(("batch_size", "epochs", "updates", "seed"), (int,)),
+    "nesterov": (bool,),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -67,8 +76,11 @@ class Recipe:
         """The recipe of `to_json`; InputError, naming `where`, if it is not one."""
         try:
             values = json.loads(text)
-            return cls(**values)
-        except (TypeError, ValueError) as error:
+            for name, kinds in _TYPES.items():
+                if not isinstance(values.get(name, None), (*kinds, type(None))):
+                    raise TypeError(f"{name} is {values[name]!r}")
+            return cls(**{name: value for name, value in values.items() if value is not None})
+        except (AttributeError, TypeError, ValueError) as error:
             raise InputError(f"the recipe in {where} cannot be read: {error}; train it again") from error
 
     def differences(self, other: Recipe) -> list[str]:

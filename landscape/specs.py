@@ -64,7 +64,7 @@ def _module_by_name(name: str) -> ModuleType:
         sys.path.insert(0, os.getcwd())
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"cannot import {name}: {one_line(error)}; check the SPEC") from error
 
 
@@ -84,7 +84,7 @@ def _module_of_file(place: str) -> ModuleType:
     sys.path.insert(0, str(path.resolve().parent))
     try:
         found.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise InputError(f"{place} failed to run: {one_line(error)}; mend the file") from error
     finally:
@@ -96,7 +96,7 @@ def call(factory: Any, arguments: Mapping[str, Any], spec: str) -> Any:
     """`factory(**arguments)`, any failure of the user's code told in one line as an InputError."""
     try:
         return factory(**arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         shown = ", ".join(f"{k}={v!r}" for k, v in arguments.items())
         raise InputError(f"{spec}({shown}) failed: {one_line(error)}; check its arguments") from error
 

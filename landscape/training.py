@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from . import execution, passes
 from .data import Batch, Samples, Splits
 from .data.samples import cut, length
-from .errors import InputError, NumericalError, Stopped
+from .errors import InputError, LandscapeError, NumericalError, Stopped, one_line
 from .losses import Loss, resolve_loss
 from .models import build_model
 from .recipe import Recipe
@@ -130,9 +130,17 @@ class _Run:
             yield
 
     def begin(self) -> None:
-        """Row 0 of the log: the initial point."""
+        """Row 0 of the log: the initial point. It is measured on all samples, so that misfits are told here."""
         self._next_order()
-        self._log()
+        try:
+            self._log()
+        except (LandscapeError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise InputError(
+                f"model {self.recipe.model}, loss {self.recipe.loss} and data {self.recipe.data} do not fit: "
+                f"{one_line(error)}"
+            ) from error
 
     def restore(self, state: TrainingState) -> None:
         """Takes up a state, its random generators included."""

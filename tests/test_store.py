@@ -53,6 +53,7 @@ def line(tag=0, **changed):
         "unit_length": 12.5,
         "barrier": -0.5,
         "error_barrier": float("nan"),
+        "bn": "interpolate",
         "split": "train",
         "direction": {"kind": "between", "ends": ["small", "large"]},
     }
@@ -206,7 +207,7 @@ def test_same_settings_replace_and_others_get_a_suffix(store):
         "eigenpairs-2": (2, 99),
         "eigenpairs-3": (3, 17),
     }
-    assert store.same("net", {"tag": 2, "k": 3, "version": 1, "kind": "eigenpairs"}).num_matvecs == 99
+    assert store.same("net", {"tag": 2, "k": 3, "version": 1, "kind": "eigenpairs"}).result.num_matvecs == 99
     assert store.same("net", eigenpairs(tag=4).settings) is None
     assert store.same("other", eigenpairs(tag=1).settings) is None
 
@@ -300,9 +301,10 @@ while True:
 
 
 def test_a_kill_leaves_a_whole_file(store, tmp_path):
-    chance = random.Random(0)
+    chance, pid = random.Random(0), 0
     for _ in range(6):
         process = start(tmp_path, LOOPING, store.path)
+        pid = process.pid
         assert process.stdout is not None
         assert process.stdout.readline().strip() == "1"
         time.sleep(chance.random() * 0.15)
@@ -310,7 +312,7 @@ def test_a_kill_leaves_a_whole_file(store, tmp_path):
         assert finished(process)[0] == -signal.SIGKILL
         for entry in store.entries():
             assert (entry.result.eigenvalues == len(entry.result.settings["tag"])).all()
-    stale = store.path.with_name(f".{store.path.name}.tmp.{process.pid}")
+    stale = store.path.with_name(f".{store.path.name}.tmp.{pid}")
     stale.write_bytes(b"half a file")
     living = store.path.with_name(f".{store.path.name}.tmp.{os.getppid()}")
     living.write_bytes(b"another one at work")
@@ -531,30 +533,40 @@ def test_a_data_set_beside_the_labels_is_passed_over(full):
     assert len(full.entries()) == 3
 
 
-def mutated(content, chance):
-    """The content cut short, or with one to 64 of its bytes changed."""
-    if chance.random() < 0.2:
-        return content[: chance.randrange(1, len(content))]
+# In a process of its own: HDF5 may loop for ever inside C on damaged text, where no signal reaches it.
+MUTATING = """
+import faulthandler
+import random
+from landscape.errors import InputError, one_line
+
+store, seed = Store(sys.argv[1]), int(sys.argv[2])
+content, chance = store.path.read_bytes(), random.Random(seed)
+for number in range(50):
     changed = bytearray(content)
     for _ in range(chance.choice([1, 8, 64])):
         changed[chance.randrange(len(changed))] = chance.randrange(256)
-    return bytes(changed)
+    if number % 5 == 0:
+        changed = content[: chance.randrange(1, len(content))]
+    for attempt in (store.entries, store.check, lambda: store.add("more", result("x"))):
+        store.path.write_bytes(changed)
+        faulthandler.dump_traceback_later(10, exit=True)
+        try:
+            attempt()
+            print("read")
+        except InputError as error:
+            assert "\\n" not in one_line(error)
+            print("refused")
+        faulthandler.cancel_dump_traceback_later()
+"""
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_corrupted_bytes_are_refused_or_harmless(full, seed):
-    content, chance = full.path.read_bytes(), random.Random(seed)
-    outcomes = []
-    for _ in range(50):
-        full.path.write_bytes(mutated(content, chance))
-        for attempt in (full.entries, full.check, lambda: full.add("more", eigenpairs())):
-            try:
-                attempt()
-                outcomes.append("read")
-            except InputError as error:
-                assert "\n" not in one_line(error)
-                outcomes.append("refused")
-    assert {"read", "refused"} == set(outcomes)
+@pytest.mark.parametrize("seed", range(2))
+def test_corrupted_bytes_are_refused(full, tmp_path, seed):
+    """A hundred damaged files in all: no crash, no other exception, no endless loop."""
+    status, out, err = finished(start(tmp_path, MUTATING, full.path, seed))
+    assert status == 0, err
+    assert len(out.split()) == 150
+    assert set(out.split()) <= {"read", "refused"}
 
 
 def test_a_flipped_bit_in_an_array_is_noticed(full):

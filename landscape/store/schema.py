@@ -32,7 +32,7 @@ def write_result(group: h5py.Group, result: Result) -> None:
             _write_array(group, field, value)
         elif isinstance(value, str):
             group.attrs[field.name] = str(value)
-        elif isinstance(value, (bool, int, float)):
+        elif isinstance(value, (bool, int, float, np.bool_, np.number)):
             _describe(group.create_dataset(field.name, data=value), field)
         else:
             group.attrs[field.name] = json.dumps(finite(value), sort_keys=True)
@@ -61,25 +61,33 @@ def _describe(dataset: h5py.Dataset, field: dataclasses.Field[Any]) -> None:
 def read_result(group: h5py.Group) -> Result:
     """The result that `write_result` wrote. Raises InputError for a group of another make."""
     kind = group.attrs.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise InputError(f"{group.file.filename}:{group.name} holds no known kind of result: {kind!r}")
     result_type = KINDS[str(kind)]
     values: dict[str, Any] = {}
+    sizes: dict[str, int] = {}
     try:
         for field in stored_fields(result_type):
             if field.name in group:
-                member = group[field.name]
-                assert isinstance(member, h5py.Dataset)
-                values[field.name] = _plain(member[()])
+                values[field.name] = _read_member(group, field, sizes)
             elif field.name in group.attrs:
                 values[field.name] = _text(field, group.attrs[field.name])
         return result_type(**values)
-    except (AssertionError, KeyError, TypeError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, OSError) as error:
         raise InputError(f"{group.file.filename}:{group.name} is damaged: {error}") from error
 
 
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, np.ndarray) else value.item()
+def _read_member(group: h5py.Group, field: dataclasses.Field[Any], sizes: dict[str, int]) -> Any:
+    """A number or an array of the axes that the field names; ValueError where the file holds something else."""
+    member, dims = group[field.name], field.metadata.get("dims", ())
+    if not isinstance(member, h5py.Dataset) or member.dtype.kind not in "biuf" or len(member.shape or ()) != len(dims):
+        raise ValueError(f"{field.name} is no array of {len(dims)} axes of numbers")
+    if member.nbytes > group.file.id.get_filesize():
+        raise ValueError(f"{field.name} claims to be larger than the file")
+    for name, size in zip(dims, member.shape, strict=True):
+        if sizes.setdefault(name, size) != size:
+            raise ValueError(f"the axis {name} has {sizes[name]} and {size} points")
+    return member[()] if dims else member[()].item()
 
 
 def _text(field: dataclasses.Field[Any], value: Any) -> Any:

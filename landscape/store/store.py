@@ -13,13 +13,15 @@ from typing import Any
 
 import filelock
 import h5py
+import numpy as np
 
 from .. import digest, files
-from ..errors import InputError, ResourceError, one_line
+from ..errors import InputError, LandscapeError, ResourceError, one_line
 from ..results import Result
 from .schema import SCHEMA_NAME, SCHEMA_VERSION, read_result, write_result
 
 LOCK_SECONDS = 60.0
+DEPTH = 2  # levels of groups: labels, results
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,6 @@ class Store:
 
     def entries(self) -> list[Entry]:
         """All results, in the order of labels and kinds in the file."""
-        if not self.path.exists():
-            raise InputError(f"no store at {self.path}; check the path")
         with self._opened() as file:
             return [_entry(label, name, group) for label, name, group in _groups(file)]
 
@@ -78,7 +78,7 @@ class Store:
 
     def same(self, label: str, settings: Mapping[str, Any]) -> Entry | None:
         """The entry of this label with exactly these settings, if there is one (partial ones included)."""
-        if not self.path.exists():
+        if not files.exists(self.path):
             return None
         key = digest.of_settings(settings)
         with self._opened() as file:
@@ -89,7 +89,7 @@ class Store:
 
     def check(self) -> None:
         """Raises InputError if something that is no store stands at the path, ResourceError if it cannot be written."""
-        if self.path.exists() and not self.path.is_dir():
+        if files.exists(self.path) and not self.path.is_dir():
             with self._opened():
                 pass
         files.require_writable(self.path)
@@ -118,8 +118,13 @@ class Store:
             content = path.read_bytes()
         except OSError as error:
             raise InputError(f"cannot read {path}: {files.one_reason(error)}") from error
-        with self._image(content) as file:
-            yield file
+        try:
+            with self._image(content) as file:
+                yield file
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, LandscapeError):
+                raise
+            raise InputError(f"{self.path} is damaged: {one_line(error)[:120]}") from error
 
     @contextmanager
     def _image(self, content: bytes | None) -> Iterator[h5py.File]:
@@ -141,26 +146,28 @@ class Store:
     def _refuse_foreign(self, file: h5py.File) -> None:
         if file.attrs.get("schema_name") != SCHEMA_NAME:
             raise InputError(f"{self.path} is an HDF5 file of another program, no store; name another file")
-        version = int(file.attrs.get("schema_version", 0))
+        version = file.attrs.get("schema_version")
+        if not isinstance(version, (int, np.integer)):
+            raise InputError(f"{self.path} has no readable schema version; it is damaged or of another program")
         if version > SCHEMA_VERSION:
             raise InputError(
                 f"{self.path} has schema version {version}, this program knows {SCHEMA_VERSION}; update landscape"
             )
-        for owner in (file, *(file.get(name) for name in file)):
-            if isinstance(owner, h5py.Group):
-                _refuse_outside_links(owner, str(self.path))
+        _refuse_outside_links(file, str(self.path), DEPTH)
 
 
-def _refuse_outside_links(group: h5py.Group, path: str) -> None:
-    """An external link, storage or virtual data set could read any file of this machine."""
+def _refuse_outside_links(group: h5py.Group, path: str, depth: int) -> None:
+    """An external link, storage or virtual data set could read any file of this machine; deeper groups are not ours."""
     for name in group:
         if isinstance(group.get(name, getlink=True), (h5py.ExternalLink, h5py.SoftLink)):
             raise InputError(f"{path}:{group.name}/{name} is a link out of its place; refused")
         member = group[name]
         if isinstance(member, h5py.Dataset) and (member.external or member.is_virtual):
             raise InputError(f"{path}:{member.name} keeps its data outside the file; refused")
-        if isinstance(member, h5py.Group) and group.name != "/":
-            _refuse_outside_links(member, path)
+        if isinstance(member, h5py.Group):
+            if depth == 0:
+                raise InputError(f"{path}:{member.name} lies deeper than results do; refused")
+            _refuse_outside_links(member, path, depth - 1)
 
 
 def _groups(file: h5py.File) -> Iterator[tuple[str, str, h5py.Group]]:

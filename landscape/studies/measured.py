@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,11 @@ def measured(request: Request, paths: Sequence[str]) -> list[Minimum]:
     sources = [_source(request, checkpoint) for checkpoint in checkpoints] or [_source(request, None)]
     if len({(s.data, repr(s.data_args), s.loss) for s in sources}) > 1:
         raise InputError("the checkpoints were trained on different data or losses; name one by --data and --loss")
-    splits = load_data(sources[0].data, sources[0].data_args)
+    with _recipes_fault(bool(paths) and request.data is None and not request.data_args):
+        splits = load_data(sources[0].data, sources[0].data_args)
     labels = _labels(request.labels, paths, sources[0].model)
-    shared = _Shared(request, sources[0].loss, splits)
+    with _recipes_fault(request.loss is None and bool(paths)):
+        shared = _Shared(request, sources[0].loss, splits)
     minima = []
     for index, source in enumerate(sources):
         checkpoint = checkpoints[index] if checkpoints else None
@@ -76,6 +79,17 @@ def measured(request: Request, paths: Sequence[str]) -> list[Minimum]:
         path = checkpoint.path if checkpoint else None
         minima.append(Minimum(labels[index], objective, test, path, shared.split))
     return minima
+
+
+@contextmanager
+def _recipes_fault(by_recipe: bool) -> Iterator[None]:
+    """A name that a recipe gives is read from a file: an unknown one is a refused input, no wrong usage."""
+    try:
+        yield
+    except UsageError as error:
+        if by_recipe:
+            raise InputError(f"the checkpoint's recipe cannot be used: {error}") from error
+        raise
 
 
 @dataclass(frozen=True)
@@ -132,7 +146,8 @@ class _Shared:
         """The objective at a checkpoint, and that on the test split where it was asked for."""
         key = (source.model, repr(source.model_args))
         if key not in self.built:
-            model = build_model(source.model, source.model_args, self.splits, self.request.seed)
+            with _recipes_fault(self.request.model is None and not self.request.model_args):
+                model = build_model(source.model, source.model_args, self.splits, self.request.seed)
             if checkpoint is not None:
                 fitted(checkpoint, model)  # told before the data are moved
             self.built[key] = (model, *self._objectives(model))
