@@ -92,7 +92,8 @@ def train(
     with run.random_state():
         run.restore(state) if state is not None else run.begin()
         run.go()
-    return Trained(recipe, _copied(run.model.state_dict()), run.result(), run.state())
+        # inside: the state holds the run's own random state, which the next lines put away
+        return Trained(recipe, _copied(run.model.state_dict()), run.result(), run.state())
 
 
 def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from .. import digest, files
 from ..errors import InputError, LandscapeError, ResourceError, one_line
 from ..results import Result
 from .schema import SCHEMA_NAME, SCHEMA_VERSION, read_result, write_result
+from .seal import sealed, unsealed
 
 LOCK_SECONDS = 60.0
 DEPTH = 2  # levels of groups: labels, results
@@ -55,17 +56,18 @@ class Store:
         key = digest.of_settings(result.settings)
         with self._locked():
             files.sweep_temporaries(self.path)
-            content = self.path.read_bytes() if self.path.exists() else None
-            with self._image(content) as file:
+            content = unsealed(self.path.read_bytes(), self.path) if self.path.exists() else None
+            with self._damage_told(), self._image(content) as file:
                 owner = file.get(label) or file.create_group(label, track_order=True)
-                assert isinstance(owner, h5py.Group)
+                if not isinstance(owner, h5py.Group):
+                    raise InputError(f"{self.path}:/{label} holds data of another program; choose another --label")
                 group = _place(owner, result.kind, key)
                 write_result(group, result)
                 group.attrs["digest"] = key
                 group.attrs["provenance"] = json.dumps(dict(provenance or {}), sort_keys=True)
                 file.flush()
                 image = file.id.get_file_image()
-            files.write_atomically(self.path, image)
+            files.write_atomically(self.path, sealed(image))
 
     def entries(self) -> list[Entry]:
         """All results, in the order of labels and kinds in the file."""
@@ -113,14 +115,21 @@ class Store:
 
     @contextmanager
     def _opened(self) -> Iterator[h5py.File]:
+        if not files.exists(self.path):
+            raise InputError(f"no store at {self.path}; check the path")
         path = files.require_file(self.path, "HDF5 file")
         try:
-            content = path.read_bytes()
+            content = unsealed(path.read_bytes(), path)
         except OSError as error:
             raise InputError(f"cannot read {path}: {files.one_reason(error)}") from error
+        with self._damage_told(), self._image(content) as file:
+            yield file
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        """What h5py raises for a damaged file, as an InputError."""
         try:
-            with self._image(content) as file:
-                yield file
+            yield
         except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             if isinstance(error, LandscapeError):
                 raise
