@@ -26,6 +26,12 @@ def _stack(*options: Callable[[Command], Command]) -> Callable[[Command], Comman
     return decorate
 
 
+def _seed(_context: click.Context, _option: click.Parameter, value: int) -> int:
+    if not 0 <= value < 2**63:
+        raise UsageError(f"--seed must lie in 0 ... 2^63 - 1, got {value}")
+    return value
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 what_to_train = _stack(
@@ -39,11 +45,7 @@ what_to_train = _stack(
 machine = _stack(
     click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
     click.option(
-        "--seed",
-        type=click.IntRange(0, 2**63 - 1),
-        default=0,
-        show_default=True,
-        help="Seed of what is drawn at random.",
+        "--seed", type=int, default=0, show_default=True, callback=_seed, help="Seed of what is drawn at random."
     ),
 )
 

@@ -77,6 +77,7 @@ def store(tmp_path):
 
 
 def test_every_kind_is_drawn_as_pdf_and_png(store, tmp_path):
+    before = plt.get_fignums()
     written = draw_store(store.path, tmp_path / "out")
     names = {path.name for path in written}
     expected = {"training", "eigenvalues", "sharpness", "line-a--b", "plane", "surface"}
@@ -85,7 +86,7 @@ def test_every_kind_is_drawn_as_pdf_and_png(store, tmp_path):
         content = path.read_bytes()
         assert content.startswith(b"%PDF" if path.suffix == ".pdf" else b"\x89PNG")
         assert b"/Type3" not in content
-    assert plt.get_fignums() == []
+    assert plt.get_fignums() == before
 
 
 def test_the_same_results_give_the_same_bytes(store, tmp_path):
