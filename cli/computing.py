@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +18,7 @@ from landscape.errors import InputError, NumericalError, UsageError, one_line
 if TYPE_CHECKING:
     from landscape.results import Result
     from landscape.store import Store
+    from landscape.studies.measured import Minimum
 
     Compute = Callable[[Result | None, Callable[[Result], None] | None], Result]
 
@@ -44,13 +44,14 @@ def obtain(
     settings: Mapping[str, Any],
     compute: Compute,
     *,
-    inputs: Sequence[Path | None] = (),
+    minima: Sequence[Minimum],
     overwrite: bool = False,
     resume: bool = False,
 ) -> tuple[Result, dict[str, Any]]:
     """The result of these settings: from the store if it holds it, else computed, and stored where there is one.
 
-    `compute` gets a partial result to go on from (or None) and a function that saves a partial result (or None).
+    `minima` are what it is measured at. `compute` gets a partial result to go on from (or None) and a function that
+    saves a partial result (or None).
     """
     from landscape.results import Status
 
@@ -75,7 +76,7 @@ def obtain(
         return provenance(
             command=["landscape", *sys.argv[1:]],
             settings=settings,
-            inputs=[path for path in inputs if path is not None],
+            inputs={path: sha256 for minimum in minima for path, sha256 in minimum.inputs.items()},
             seconds=time.perf_counter() - began,
             threads=torch.get_num_threads(),
             flags=KERNELS,
@@ -103,7 +104,22 @@ def _refuse_other_threads(before: int | None) -> None:
         )
 
 
-def present(result: Result, label: str, provenance: Mapping[str, Any], text: Sequence[str], as_json: bool) -> int:
+def on_test(minimum: Minimum) -> dict[str, float]:
+    """What --split both adds to a measure that is of the train split alone."""
+    if minimum.test is None:
+        return {}
+    found = minimum.test.evaluate()
+    return {"test_loss": found.loss, "test_accuracy": found.accuracy}
+
+
+def present(
+    result: Result,
+    label: str,
+    provenance: Mapping[str, Any],
+    text: Sequence[str],
+    as_json: bool,
+    also: Mapping[str, float] | None = None,
+) -> int:
     """Prints a result as JSON or as lines of text; returns the exit code that its status calls for."""
     from landscape.results import Status, stored_fields
 
@@ -112,9 +128,9 @@ def present(result: Result, label: str, provenance: Mapping[str, Any], text: Seq
         fields.pop("settings")
         if hasattr(result, "evaluated"):
             fields["evaluated"] = getattr(result, "evaluated")  # noqa: B009 - planes only
-        emit({"kind": result.kind, "label": label, **fields, "provenance": provenance})
+        emit({"kind": result.kind, "label": label, **fields, **(also or {}), "provenance": provenance})
     else:
-        for line in text:
+        for line in [*text, *(f"{name.replace('_', ' ')} {value:.6g}" for name, value in (also or {}).items())]:
             click.echo(line)
     if result.status in (Status.NOT_CONVERGED, Status.NON_FINITE):
         tell(f"landscape: {label}: {result.status}")

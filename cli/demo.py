@@ -44,7 +44,7 @@ def command(out: str, overwrite: bool, as_json: bool) -> int:
                 "provenance": provenance(
                     command=["landscape", *sys.argv[1:]],
                     settings={},
-                    inputs=made.checkpoints,
+                    inputs=made.inputs,
                     seconds=time.perf_counter() - began,
                     threads=torch.get_num_threads(),
                 ),

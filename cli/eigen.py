@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from . import options
-from .computing import bar, checked_store, numerical_as_json, obtain, present, tell
+from .computing import bar, checked_store, numerical_as_json, obtain, on_test, present, tell
 
 IMPRECISE = 1e-2  # relative error of float32 products above which a warning is due
 
@@ -56,8 +56,6 @@ def _eigen(
         raise UsageError(f"-k must be at least 1, got {k}")
     if not 0 < tol < math.inf or max_matvecs < 1:
         raise UsageError("--tol must be positive and --max-matvecs at least 1")
-    if flags["split"] == "both":
-        raise UsageError("--split both is for slices; a Hessian is of train or of test")
     store = checked_store(out)
     asked = options.request(**flags)
     from landscape.operators import Hessian
@@ -80,7 +78,7 @@ def _eigen(
         minimum.label,
         settings(operator, k, **chosen),
         compute,
-        inputs=[minimum.path],
+        minima=[minimum],
         overwrite=overwrite,
     )
     assert isinstance(result, Eigenpairs)
@@ -94,4 +92,4 @@ def _eigen(
         f"{result.status}: {result.num_matvecs} products, {result.num_params} params, {result.num_samples} samples, "
         f"loss {result.loss:.4g}"
     )
-    return present(result, minimum.label, provenance, text, as_json)
+    return present(result, minimum.label, provenance, text, as_json, on_test(minimum))

@@ -95,8 +95,7 @@ def _line(
             return line(start.objective, end, alphas, **about, made=made, partial=partial, watch=watch)
 
     identity = settings(start.objective, end, alphas, **about)
-    paths = [minimum.path for minimum in minima]
-    result, provenance = obtain(store, label, identity, compute, inputs=paths, overwrite=overwrite, resume=resume)
+    result, provenance = obtain(store, label, identity, compute, minima=minima, overwrite=overwrite, resume=resume)
     assert isinstance(result, Line)
     lost = int((result.point_status == NON_FINITE).sum())
     if lost:

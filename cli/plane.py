@@ -75,7 +75,7 @@ def _plane(
 
     identity = settings(minimum.objective, pair, alphas, betas, **about)
     result, provenance = obtain(
-        store, minimum.label, identity, compute, inputs=[minimum.path], overwrite=overwrite, resume=resume
+        store, minimum.label, identity, compute, minima=[minimum], overwrite=overwrite, resume=resume
     )
     assert isinstance(result, Plane)
     return present(result, minimum.label, provenance, _text(result), as_json)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from . import options
-from .computing import bar, checked_store, numerical_as_json, obtain, present
+from .computing import bar, checked_store, numerical_as_json, obtain, on_test, present
 
 
 @click.command("sharpness")
@@ -47,8 +47,6 @@ def _sharpness(
 
     if not 0 < epsilon < math.inf or iterations < 1:
         raise UsageError("--epsilon must be positive and --iterations at least 1")
-    if flags["split"] == "both":
-        raise UsageError("--split both is for slices; sharpness is of train or of test")
     store = checked_store(out)
     asked = options.request(**flags)
     from landscape.results import Sharpness
@@ -67,7 +65,7 @@ def _sharpness(
         minimum.label,
         settings(minimum.objective, **chosen),
         compute,
-        inputs=[minimum.path],
+        minima=[minimum],
         overwrite=overwrite,
     )
     assert isinstance(result, Sharpness)
@@ -77,4 +75,4 @@ def _sharpness(
         f"loss {result.loss:.6g} -> {result.max_loss:.6g} over {result.num_samples} samples; "
         f"{result.on_boundary:.1%} of the coordinates on the box",
     ]
-    return present(result, minimum.label, provenance, text, as_json)
+    return present(result, minimum.label, provenance, text, as_json, on_test(minimum))

@@ -62,7 +62,7 @@ def _summary(result: Any) -> str:
 
     match result:
         case Training():
-            return f"{int(result.updates[-1])} updates, test accuracy {result.test_accuracy[-1]:.2%}"
+            return f"{int(result.updates[-1])} updates, train loss {result.train_loss[-1]:.4g}"
         case Eigenpairs():
             return f"{len(result.eigenvalues)} eigenvalues, {result.which}: top {result.eigenvalues[0]:.4g}"
         case Line():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,17 @@ def _train(as_json: bool, out: str | None, resume: bool, overwrite: bool, device
         emit({"kind": "training", "status": "complete", "label": label, **metrics})
     else:
         click.echo(
-            f"train loss {metrics['train_loss']:.3g}  accuracy {metrics['train_accuracy']:.2%}   "
-            f"test loss {metrics['test_loss']:.3g}  accuracy {metrics['test_accuracy']:.2%}   "
+            f"{_shown('train', metrics)}{_shown('test', metrics)}"
             f"{metrics['updates']} updates, {metrics['epochs']:g} epochs, {metrics['seconds']:.1f} s"
         )
         if out is not None:
             tell(f"wrote {metrics['checkpoint']}")
     return 0
+
+
+def _shown(split: str, metrics: dict[str, Any]) -> str:
+    """Loss and accuracy of a split, as far as there are any."""
+    loss, accuracy = metrics[f"{split}_loss"], metrics[f"{split}_accuracy"]
+    if math.isnan(loss):
+        return ""
+    return f"{split} loss {loss:.3g}  " + ("" if math.isnan(accuracy) else f"accuracy {accuracy:.2%}  ") + " "

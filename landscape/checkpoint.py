@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 import pickle
@@ -31,10 +32,11 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Named tensors, and for our own files the recipe and metrics of the run that made them."""
+    """Named tensors, the file's sha256, and for our own files the recipe and metrics of the run that made them."""
 
     path: Path
     tensors: Mapping[str, Tensor]
+    sha256: str
     recipe: Recipe | None = None
     metadata: Mapping[str, Any] | None = None
 
@@ -58,10 +60,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     found = files.require_file(path, "checkpoint")
     with open(found, "rb") as file:
         start = file.read(16)
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if start[8:9] == b"{":
-        checkpoint = _safetensors(found)
+        checkpoint = _safetensors(found, sha256)
     elif start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
-        checkpoint = Checkpoint(found, _state_dict(_torch_file(found), found))
+        checkpoint = Checkpoint(found, _state_dict(_torch_file(found), found), sha256)
     else:
         what = " (it is an HDF5 file of results)" if start[:4] == b"\x89HDF" else ""
         raise InputError(f"{path} is no checkpoint{what}; give a .safetensors, .pt or .pth file")
@@ -69,7 +73,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     return checkpoint
 
 
-def _safetensors(path: Path) -> Checkpoint:
+def _safetensors(path: Path, sha256: str) -> Checkpoint:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -77,10 +81,10 @@ def _safetensors(path: Path) -> Checkpoint:
     except Exception as error:
         raise InputError(f"{path} is a damaged safetensors file: {one_line(error)}; copy or train it again") from error
     if header.get("format") != FORMAT:
-        return Checkpoint(path, _state_dict(tensors, path))
+        return Checkpoint(path, _state_dict(tensors, path), sha256)
     recipe = Recipe.from_json(header.get("recipe", ""), str(path))
     try:
-        return Checkpoint(path, tensors, recipe, dict(json.loads(header.get("run", "{}"))))
+        return Checkpoint(path, tensors, sha256, recipe, dict(json.loads(header.get("run", "{}"))))
     except (TypeError, ValueError) as error:
         raise InputError(f"the metrics in {path} cannot be read: {error}; train it again") from error
 

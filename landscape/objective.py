@@ -85,7 +85,11 @@ class Objective:
         self.bn_batch = (bn_batch or DEFAULT_BN_BATCH) if self.bn == "batch" else None
         self.samples: Samples = chosen.first(samples).to(self.device, self.dtype)
         self.num_samples = len(self.samples)
-        self.chunk = self.bn_batch or min(chunk or DEFAULT_CHUNK, self.num_samples)
+        default = DEFAULT_CHUNK
+        if isinstance(self.samples.blocks[0], dict):
+            # A loss of (model, batch) shows its spread over chunks alone: so there must be enough of them.
+            default = min(default, math.ceil(self.num_samples / passes.ERROR_GROUPS))
+        self.chunk = self.bn_batch or min(chunk or default, self.num_samples)
         state = dict(self.model.state_dict(keep_vars=True))
         self.params: Tensor = self._cast(self.layout.join(dict(self.model.named_parameters())))
         self.constants = {k: self._cast(v) for k, v in state.items() if k in _constants(self.model, self.layout)}

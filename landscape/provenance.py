@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 PACKAGES = ("loss-landscape-toolkit", "torch", "numpy", "scipy", "h5py")
@@ -18,12 +16,12 @@ def provenance(
     *,
     command: Sequence[str],
     settings: Mapping[str, Any],
-    inputs: Sequence[Path],
+    inputs: Mapping[str, str],
     seconds: float,
     threads: int,
     flags: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Command line, resolved settings, versions, machine, kernel flags, sha256 of the input files, time taken."""
+    """Command line, resolved settings, versions, machine, kernel flags, sha256 of the inputs by path, time taken."""
     return {
         "command": list(command),
         "settings": dict(settings),
@@ -32,7 +30,7 @@ def provenance(
         "platform": sys.platform,
         "threads": threads,
         "flags": dict(flags or {}),
-        "inputs": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in inputs},
+        "inputs": dict(inputs),
         "seconds": round(seconds, 3),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

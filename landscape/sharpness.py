@@ -65,6 +65,8 @@ def keskar(
     half_widths = epsilon * (np.abs(centre) + 1.0)
     loss, gradient = ascent.negative(np.zeros_like(centre))
     loss = -loss
+    if not 1.0 + loss > 0:
+        raise NumericalError(f"the metric divides by 1 + loss, which is {1.0 + loss:.3g} here; use a loss above -1")
     displaced = not gradient.any()
     start = np.zeros_like(centre)
     if displaced:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import UsageError
+from .errors import InputError, UsageError
 from .krylov import Basis
 from .operators import AbstractOperator
 from .results import Eigenpairs, Status
@@ -64,13 +64,15 @@ def top_eigenpairs(
         progress: called with (products so far, worst relative residual estimate).
 
     Returns eigenvalues (k or 2k,) descending, residuals, and unit vectors (n, k) in memory. Memory: about
-    2k + 22 vectors. Raises UsageError for k outside 1 ... n, NumericalError for non-finite products or a
-    contradicted self-check.
+    2k + 22 vectors. Raises UsageError for k below 1, InputError for k above n, NumericalError for
+    non-finite products or a contradicted self-check.
     """
     n = operator.size
     k = min(10, n) if k is None else k
-    if not 1 <= k <= n:
-        raise UsageError(f"k must lie in 1 ... {n}, the number of params, got {k}")
+    if k < 1:
+        raise UsageError(f"k must be at least 1, got {k}")
+    if k > n:
+        raise InputError(f"k must lie in 1 ... {n}, the number of params, got {k}")
     if which not in WHICH:
         raise UsageError(f"which must be one of {', '.join(WHICH)}, got {which!r}")
     if not tol > 0:
@@ -79,13 +81,13 @@ def top_eigenpairs(
     check = operator.self_check(seed)
     wanted = min(n, 2 * k if which == "both" else k)
     capacity = max(2 * wanted, wanted + 20)
-    if capacity >= n:
+    if capacity >= n and n + wanted <= max_matvecs:
         solution = _dense(operator, k, which)
     else:
-        solution = _Search(operator, k, which, tol, max_matvecs, capacity, seed, progress).run()
-    values, vectors, residuals, num_matvecs = solution
+        solution = _Search(operator, k, which, tol, max_matvecs, min(capacity, n), seed, progress).run()
+    values, vectors, residuals, num_matvecs, checked = solution
     return Eigenpairs(
-        status=Status.CONVERGED if bool((residuals <= tol).all()) else Status.NOT_CONVERGED,
+        status=Status.CONVERGED if checked and bool((residuals <= tol).all()) else Status.NOT_CONVERGED,
         settings=given,
         eigenvalues=values.numpy(),
         residuals=residuals.numpy(),
@@ -100,7 +102,8 @@ def top_eigenpairs(
     )
 
 
-Solution = tuple[Tensor, Tensor, Tensor, int]
+# values, vectors (rows), residuals, products spent, and whether nothing was found beyond the values
+Solution = tuple[Tensor, Tensor, Tensor, int, bool]
 
 
 def _plain(check: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +135,7 @@ def _dense(operator: AbstractOperator, k: int, which: str) -> Solution:
     vectors = rows[index].to(operator.device, operator.dtype)
     scale = float(values.abs().max())
     residuals = _residuals(operator, values[index], vectors, scale)
-    return values[index], vectors, residuals, operator.size + len(index)
+    return values[index], vectors, residuals, operator.size + len(index), True
 
 
 class _Search:
@@ -154,6 +157,7 @@ class _Search:
         self.max_matvecs, self.progress = max_matvecs, progress
         self.generator = torch.Generator().manual_seed(seed)
         self.verifications = 0
+        self.wanted = min(operator.size, 2 * k if which == "both" else k)
 
     def run(self) -> Solution:
         """Grows and restarts until converged, verified and checked, or until the budget is spent."""
@@ -165,21 +169,28 @@ class _Search:
             index = _ends(len(values), self.k, self.which)
             if converged or self._spent():
                 found = self._verified(values[index], basis.vectors(coefficients[:, index]))
-                if self._spent() or (bool((found[2] <= self.tol).all()) and not self._missed(values, coefficients)):
-                    return (*found, basis.num_matvecs + self.verifications)
+                good = len(index) == self.wanted and bool((found[2] <= self.tol).all())
+                if good and self._left() >= CHECK_STEPS and not self._missed(values, coefficients):
+                    return (*found, self.max_matvecs - self._left(), True)
+                if self._spent():
+                    return (*found, self.max_matvecs - self._left(), False)
                 continue
             self._restart(values, coefficients)
 
+    def _left(self) -> int:
+        """Products that the budget still holds."""
+        return self.max_matvecs - self.basis.num_matvecs - self.verifications
+
     def _spent(self) -> bool:
-        return self.basis.num_matvecs + self.verifications >= self.max_matvecs
+        """Whether no more is left than the verification of the wanted pairs takes (one step is always made)."""
+        return self._left() <= self.wanted and self.basis.num_matvecs > 0
 
     def _grow(self) -> bool:
         """Lanczos steps until the wanted pairs look converged (True), the basis is full, or the budget is spent."""
         basis = self.basis
-        wanted = 2 * self.k if self.which == "both" else self.k
         while basis.count < basis.capacity and not self._spent():
             self._step()
-            if basis.count < wanted:
+            if basis.count < self.wanted:
                 continue
             values, coefficients = basis.ritz()
             index = _ends(len(values), self.k, self.which)

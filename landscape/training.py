@@ -210,7 +210,12 @@ class _Run:
 
     def _update(self, batch: Batch) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        total, weight = _totals(self.model, self.loss, batch)[1]
+        try:
+            total, weight = _totals(self.model, self.loss, batch)[1]
+        except ValueError as error:  # batch norm of one sample, as the last batch may hold
+            raise InputError(
+                f"a batch of {length(batch)} samples cannot be trained on: {one_line(error)}; change --batch-size"
+            ) from error
         (total / weight).backward()
         self.optimizer.step()
         self.updates += 1

@@ -174,11 +174,9 @@ USAGE = [
     "eigen {} --which middle",
     "eigen {} --bn nope",
     "eigen {} --split nope",
-    "eigen {} --split both",
     "eigen {} -k 0",
     "eigen {} -k -3",
     "eigen {} -k two",
-    "eigen {} -k 311",
     "eigen {} --tol 0",
     "eigen {} --tol nan",
     "eigen {} --tol inf",
@@ -619,3 +617,7 @@ def test_nothing_stands_beside_the_line(refused, here):
         warnings.simplefilter("always")
         refused(3, "eigen", "script.pt", "--model", "mlp", "--data", "digits")
     assert [str(warning.message) for warning in told] == []
+
+
+def test_more_eigenvalues_than_params_are_refused(refused, here):
+    refused(3, "eigen", CKPT, "-k", "311")

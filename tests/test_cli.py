@@ -479,3 +479,14 @@ def test_a_finished_training_goes_on_for_longer(slow, capsys):
     resumed = json.loads(printed(capsys, f"{TRAIN} --resume --json")[0])
     whole = json.loads(printed(capsys, TRAIN.replace("run.", "whole.") + " --json")[0])
     same_runs(resumed, whole)
+
+
+def test_split_both_adds_the_test_metrics_to_a_measure(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = [
+        json.loads(printed(capsys, f"{c} --model mlp --split both --samples 50 --json")[0])
+        for c in ("eigen -k 1", "sharpness")
+    ]
+    for one in shown:
+        assert 0 <= one["test_accuracy"] <= 1
+        assert one["test_loss"] != one["loss"]

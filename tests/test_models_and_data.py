@@ -23,7 +23,7 @@ def test_f1_has_keskars_number_of_params():
     model = build_model("f1", {}, images((1, 28, 28)), 0)
     assert layout_of(model).size == 1_462_794
     assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
-    with pytest.raises(UsageError, match="784"):
+    with pytest.raises(InputError, match="784"):
         build_model("f1", {}, images((1, 8, 8)), 0)
 
 
@@ -57,13 +57,17 @@ def test_initialisation_comes_from_the_seed_and_the_global_state_is_left_alone()
         ("mlp", {"activation": "step"}),
         ("mlp", {"depth": 3}),
         ("mlp", {"batch_norm": "yes"}),
-        ("cnn", {"channels": [8] * 9}),
         ("resnet", {}),
     ],
 )
 def test_unknown_names_and_arguments_are_refused(name, arguments):
     with pytest.raises(UsageError):
         build_model(name, arguments, images((1, 8, 8)), 0)
+
+
+def test_a_network_too_deep_for_the_images_is_refused():
+    with pytest.raises(InputError, match="too deep"):
+        build_model("cnn", {"channels": [8] * 9}, images((1, 8, 8)), 0)
 
 
 def test_digits_are_real_standardised_split_and_always_the_same():

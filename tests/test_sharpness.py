@@ -112,3 +112,10 @@ def test_senseless_settings_are_refused():
         keskar(objective, epsilon=0)
     with pytest.raises(UsageError, match="iterations"):
         keskar(objective, iterations=0)
+
+
+def test_a_loss_of_minus_one_has_no_such_metric():
+    base = quadratic(torch.eye(2, dtype=DTYPE), torch.ones(2, dtype=DTYPE))
+    objective = Objective(base.model, lambda o, t: 0 * o.sum() - 1, base.samples, dtype=DTYPE)
+    with pytest.raises(NumericalError, match="1 \\+ loss"):
+        keskar(objective)

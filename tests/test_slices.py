@@ -165,6 +165,24 @@ def test_lines_between_other_architectures_are_refused():
         line(a, b, [0.0, 1.0])
 
 
+def test_lines_between_other_models_of_the_same_shapes_are_refused():
+    data = (torch.randn(8, 4), torch.randint(0, 2, (8,)))
+    a, b = (
+        Objective(nn.Sequential(nn.Linear(4, 3), act, nn.Linear(3, 2)), "cross_entropy", data)
+        for act in (nn.ReLU(), nn.Tanh())
+    )
+    with pytest.raises(InputError, match="same architecture"):
+        line(a, b, [0.0, 1.0])
+
+
+def test_lines_between_other_objectives_are_refused():
+    case = problem("tanh-mlp")
+    with pytest.raises(InputError, match="differ in l2"):
+        line(case.objective(), case.objective(l2=0.1), [0.0, 1.0])
+    with pytest.raises(InputError, match="differ in data"):
+        line(case.objective(), case.objective(samples=20), [0.0, 1.0])
+
+
 def test_the_error_barrier_is_that_of_the_accuracies():
     from landscape.slices.line import barriers
 

@@ -8,7 +8,7 @@ from problems import DTYPE, PROBLEMS, problem
 from torch.func import functional_call, grad, jacrev, jvp
 
 from landscape import Dense, Hessian, Objective, to_scipy, top_eigenpairs
-from landscape.errors import NumericalError, UsageError
+from landscape.errors import InputError, NumericalError
 from landscape.operators.selfcheck import check_hessian
 
 
@@ -74,7 +74,7 @@ def test_k_near_n_uses_the_dense_matrix_and_k_above_n_is_refused():
     found = top_eigenpairs(Dense(matrix_of(truth)), 12)
     np.testing.assert_allclose(found.eigenvalues, truth[::-1], atol=1e-12)
     assert len(top_eigenpairs(Dense(matrix_of(truth)), 8, which="both").eigenvalues) == 12
-    with pytest.raises(UsageError, match=r"1 \.\.\. 12"):
+    with pytest.raises(InputError, match=r"1 \.\.\. 12"):
         top_eigenpairs(Dense(matrix_of(truth)), 13)
 
 
@@ -83,6 +83,21 @@ def test_an_exhausted_budget_is_a_status_with_the_pairs_found():
     assert found.status == "not converged"
     assert found.residuals.max() > 1e-10
     assert np.isfinite(found.eigenvalues).all()
+
+
+@pytest.mark.parametrize("max_matvecs", [3, 10, 20, 25])
+def test_a_budget_too_small_to_look_for_missed_pairs_never_says_converged(max_matvecs):
+    truth = np.r_[np.ones(8), np.zeros(192)]
+    found = top_eigenpairs(Dense(matrix_of(truth)), 10, max_matvecs=max_matvecs)
+    assert found.status == "not converged"
+    assert found.num_matvecs <= max_matvecs
+
+
+def test_copies_of_a_multiple_eigenvalue_are_found():
+    truth = np.r_[np.ones(8), np.zeros(192)]
+    found = top_eigenpairs(Dense(matrix_of(truth)), 10)
+    assert found.status == "converged"
+    np.testing.assert_allclose(found.eigenvalues, truth[:10], atol=1e-9)
 
 
 def test_the_same_seed_gives_the_same_bits():
@@ -169,6 +184,15 @@ def test_the_self_check_catches_dropout_and_layers_that_mix_samples():
         model = torch.nn.Sequential(torch.nn.Linear(4, 5), layer, torch.nn.Tanh(), torch.nn.Linear(5, 3))
         with pytest.raises(NumericalError, match=word):
             check_hessian(Objective(model, "cross_entropy", data, dtype=DTYPE), 0)
+
+
+@pytest.mark.parametrize("bn_batch", [3, 15, 20])
+def test_the_self_check_takes_whole_batches_of_batch_norm(bn_batch):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.BatchNorm1d(5), torch.nn.Tanh(), torch.nn.Linear(5, 3))
+    data = (torch.randn(300, 4), torch.randint(0, 3, (300,)))
+    objective = Objective(model, "cross_entropy", data, dtype=DTYPE, bn="batch", bn_batch=bn_batch)
+    assert check_hessian(objective, 0)["verdict"] == "agrees"
 
 
 def test_non_finite_products_are_refused():

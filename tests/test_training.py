@@ -1,6 +1,7 @@
 """Training: what the recipe says happens, the log tells the truth, and going on is bit for bit."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -133,6 +134,33 @@ def test_another_recipe_does_not_resume_and_an_existing_checkpoint_is_not_replac
     (tmp_path / "a.state").write_bytes(b"damaged")
     with pytest.raises(InputError, match="damaged"):
         runs.run(recipe, path, resume=True)
+
+
+def test_a_state_is_not_taken_up_under_other_conditions(tmp_path, monkeypatch):
+    source = "import torch\ndata = (torch.ones({n}, 4), torch.arange({n}) % 3)\n"
+    (tmp_path / "few.py").write_text(source.format(n=40))
+    (tmp_path / "many.py").write_text(source.format(n=50))
+    path = tmp_path / "a.safetensors"
+    recipe = Recipe(data=f"{tmp_path}/few.py:data", model_args={"widths": [3]}, batch_size=7, epochs=2)
+    runs.run(recipe, path)
+    (tmp_path / "few.py").write_text(source.format(n=50))
+    for name in [name for name in sys.modules if name.startswith("landscape_spec_")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(InputError, match="begun with other data"):
+        runs.run(dataclasses.replace(recipe, epochs=3), path, resume=True)
+
+
+def test_a_run_does_not_go_back_to_a_smaller_budget(tmp_path):
+    path = tmp_path / "a.safetensors"
+    runs.run(Recipe(**SMALL, epochs=3), path)
+    with pytest.raises(InputError, match="beyond this budget"):
+        runs.run(Recipe(**SMALL, epochs=1), path, resume=True)
+
+
+def test_batch_norm_of_one_sample_is_refused_in_one_line():
+    arguments = {"widths": [8], "batch_norm": True}
+    with pytest.raises(InputError, match="batch of 1 samples"):
+        train(Recipe(model_args=arguments, batch_size=4, epochs=1), load_data("digits"))
 
 
 def test_divergence_is_an_error_that_leaves_no_checkpoint(tmp_path):

@@ -53,6 +53,8 @@ def load_data(spec: str, arguments: Mapping[str, Any] | None = None) -> Splits:
     arguments = dict(arguments or {})
     if not specs.is_builtin(spec):
         found = specs.load(spec)
+        if arguments and not callable(found):
+            raise InputError(f"{spec} is an object and takes no --data-arg; name a callable")
         return splits_of(specs.call(found, arguments, spec) if callable(found) else found)
     if spec not in BUILTIN:
         raise specs.unknown("data", spec, BUILTIN)

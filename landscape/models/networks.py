@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU, "softplus": nn.Softplus}
 
@@ -40,7 +40,7 @@ def mlp(
 def f1(*, input_shape: Sequence[int], num_classes: int) -> nn.Module:
     """Network F1 of Keskar et al. (2017, appendix B): 784 - 5 x [512, batch norm, ReLU] - 10; 1,462,794 params."""
     if math.prod(input_shape) != 784 or num_classes != 10:
-        raise UsageError(f"f1 takes 784 inputs and 10 classes (MNIST), got {tuple(input_shape)} and {num_classes}")
+        raise InputError(f"f1 takes 784 inputs and 10 classes (MNIST), got {tuple(input_shape)} and {num_classes}")
     return mlp((512,) * 5, batch_norm=True, input_shape=input_shape, num_classes=num_classes)
 
 
@@ -54,7 +54,7 @@ def cnn(
 ) -> nn.Module:
     """A small convolutional network: for each of `channels` conv 3x3, [norm,] ReLU, max-pool 2; then two dense."""
     if len(input_shape) != 3:
-        raise UsageError(f"cnn takes images (channels, height, width), got inputs of shape {tuple(input_shape)}")
+        raise InputError(f"cnn takes images (channels, height, width), got inputs of shape {tuple(input_shape)}")
     if not isinstance(channels, Sequence) or not all(type(c) is int and c > 0 for c in channels):
         raise UsageError(f"cnn channels must be a list of positive integers, got {channels!r}")
     if type(width) is not int or width < 1:
@@ -69,7 +69,7 @@ def cnn(
         layers += [nn.ReLU(), nn.MaxPool2d(2)]
         planes, height, breadth = count, height // 2, breadth // 2
     if height < 1 or breadth < 1:
-        raise UsageError(f"cnn with {len(channels)} poolings is too deep for inputs of shape {tuple(input_shape)}")
+        raise InputError(f"cnn with {len(channels)} poolings is too deep for inputs of shape {tuple(input_shape)}")
     layers += [
         nn.Flatten(),
         nn.Linear(planes * height * breadth, width),

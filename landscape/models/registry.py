@@ -39,6 +39,8 @@ def _build(spec: str, arguments: dict[str, Any], splits: Splits) -> nn.Module:
     found = specs.load(spec)
     if callable(found) and not isinstance(found, nn.Module):
         found = specs.call(found, arguments, spec)
+    elif arguments:
+        raise InputError(f"{spec} is an object and takes no --model-arg; name a callable")
     if not isinstance(found, nn.Module):
         raise InputError(f"--model {spec} must give a torch.nn.Module, got {type(found).__name__}")
     return found

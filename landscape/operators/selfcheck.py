@@ -31,7 +31,8 @@ def check_hessian(objective: Objective, seed: int) -> Mapping[str, Any]:
     chunks, or is contradicted by two finite differences that agree. Costs about twelve gradient passes over 256
     samples.
     """
-    part = objective.subset(SUBSET)
+    batch = objective.bn_batch or 1
+    part = objective.subset(max(1, SUBSET // batch) * batch)  # whole batches, where they share statistics
     generator = torch.Generator().manual_seed(seed)
     u, v = (_unit(part, generator) for _ in range(2))
     product = part.hvp(v)

@@ -83,8 +83,8 @@ def line(
     Costs one forward pass over the samples a point. Raises InputError where the two do not share a layout.
     """
     between = not isinstance(end, Tensor)
-    if isinstance(end, Objective) and end.layout != start.layout:
-        raise InputError("the two minima have different params; a line needs the same architecture")
+    if isinstance(end, Objective):
+        _refuse_other_objective(start, end)
     positions = _positions(alphas, between=between)
     given = settings(start, end, alphas, split=split, test=test, bn=bn)
     fixed = given["bn"] == "eval" and has_batch_norm(start.model)
@@ -115,6 +115,19 @@ def line(
 
     points.evaluate(lambda index: place(float(positions[index])), test, build, watch or Watch())
     return build(points.outcome())
+
+
+def _refuse_other_objective(start: Objective, end: Objective) -> None:
+    """The line moves the params of one objective: model, data and loss must be the same at both ends."""
+    if end.layout != start.layout or end.identity["model"] != start.identity["model"]:
+        raise InputError("the two minima are of different models; a line needs the same architecture")
+    different = [
+        name
+        for name in ("data", "loss", "loss_code", "l2", "bn", "bn_batch")
+        if end.identity[name] != start.identity[name]
+    ]
+    if different:
+        raise InputError(f"the two minima differ in {', '.join(different)}; a line needs one objective at both ends")
 
 
 def _positions(alphas: Sequence[float], *, between: bool) -> np.ndarray:

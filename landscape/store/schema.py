@@ -62,7 +62,7 @@ def read_result(group: h5py.Group) -> Result:
     """The result that `write_result` wrote. Raises InputError for a group of another make."""
     kind = group.attrs.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise InputError(f"{group.file.filename}:{group.name} holds no known kind of result: {kind!r}")
+        raise InputError(f"{group.name} holds no known kind of result: {kind!r}")
     result_type = KINDS[str(kind)]
     values: dict[str, Any] = {}
     sizes: dict[str, int] = {}
@@ -72,9 +72,14 @@ def read_result(group: h5py.Group) -> Result:
                 values[field.name] = _read_member(group, field, sizes)
             elif field.name in group.attrs:
                 values[field.name] = _text(field, group.attrs[field.name])
+        lacking = [f.name for f in stored_fields(result_type) if f.name not in values and _required(f)]
+        if lacking:
+            raise InputError(
+                f"{group.name} lacks {', '.join(lacking)}: damaged, or of another version; compute it again"
+            )
         return result_type(**values)
     except (KeyError, TypeError, ValueError, OSError) as error:
-        raise InputError(f"{group.file.filename}:{group.name} is damaged: {error}") from error
+        raise InputError(f"{group.name} is damaged: {error}") from error
 
 
 def _read_member(group: h5py.Group, field: dataclasses.Field[Any], sizes: dict[str, int]) -> Any:
@@ -88,6 +93,10 @@ def _read_member(group: h5py.Group, field: dataclasses.Field[Any], sizes: dict[s
         if sizes.setdefault(name, size) != size:
             raise ValueError(f"the axis {name} has {sizes[name]} and {size} points")
     return member[()] if dims else member[()].item()
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _text(field: dataclasses.Field[Any], value: Any) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from .. import sharpness, slices, spectrum
+from ..checkpoint import load_checkpoint
 from ..execution import KERNELS
 from ..operators import Hessian
 from ..provenance import provenance
@@ -59,6 +60,11 @@ class Demo:
     figures: list[Path]
     rows: list[dict[str, Any]]
 
+    @property
+    def inputs(self) -> dict[str, str]:
+        """sha256 of the checkpoints, by path."""
+        return {str(path): load_checkpoint(path).sha256 for path in self.checkpoints}
+
 
 def recipe(arm: str) -> Recipe:
     """The recipe of an arm: a 64-128-128-10 network, SGD .05 with momentum .9, from one seed."""
@@ -90,7 +96,8 @@ def analyse(
 ) -> list[dict[str, Any]]:
     """Measures the three arms' checkpoints into a store, all in float64; returns the table's rows."""
     for arm, path in zip(ARMS, checkpoints, strict=True):
-        store.add(arm, runs.read_log(path))
+        entry = runs.read_entry(path)
+        store.add(arm, entry.result, entry.provenance)
     minima = measured(Request(labels=tuple(ARMS), dtype="float64", split=None), [str(path) for path in checkpoints])
     keeper = _Keeper(store, overwrite, say)
     rows = [_measure(minimum, keeper) for minimum in minima]
@@ -114,8 +121,15 @@ class _Keeper:
     def __init__(self, store: Store, overwrite: bool, say: Say) -> None:
         self.store, self.overwrite, self.say = store, overwrite, say
 
-    def obtain(self, label: str, settings: Mapping[str, Any], compute: Callable[[], Result], what: str) -> Any:
-        """The result of these settings under a label."""
+    def obtain(
+        self,
+        label: str,
+        minima: Sequence[Minimum],
+        settings: Mapping[str, Any],
+        compute: Callable[[], Result],
+        what: str,
+    ) -> Any:
+        """The result of these settings at these minima, under a label."""
         found = None if self.overwrite else self.store.same(label, settings)
         if found is not None:
             return found.result
@@ -125,7 +139,7 @@ class _Keeper:
         origin = provenance(
             command=["landscape", "demo"],
             settings=settings,
-            inputs=[],
+            inputs={path: sha256 for minimum in minima for path, sha256 in minimum.inputs.items()},
             seconds=time.perf_counter() - began,
             threads=torch.get_num_threads(),
             flags=KERNELS,
@@ -140,12 +154,14 @@ def _measure(minimum: Minimum, keeper: _Keeper) -> dict[str, Any]:
     chosen: dict[str, Any] = {"which": "largest", "tol": 1e-4, "max_matvecs": 1000, "seed": 0}
     pairs: Eigenpairs = keeper.obtain(
         minimum.label,
+        [minimum],
         spectrum.settings(operator, NUM_EIGENVALUES, **chosen),
         lambda: spectrum.top_eigenpairs(operator, NUM_EIGENVALUES, **chosen),
         "eigenvalues of the Hessian",
     )
     sharp: Sharpness = keeper.obtain(
         minimum.label,
+        [minimum],
         sharpness.settings(minimum.objective, epsilon=EPSILON, iterations=10, seed=0),
         lambda: sharpness.keskar(minimum.objective, epsilon=EPSILON),
         "Keskar's sharpness",
@@ -168,6 +184,7 @@ def _slices(minima: Sequence[Minimum], keeper: _Keeper) -> None:
         made = {"kind": "between", "ends": [start.label, end.label]}
         keeper.obtain(
             f"{start.label}--{end.label}",
+            [start, end],
             line_settings(start.objective, end.objective, LINE.tolist(), split="train", test=start.test),
             lambda end=end, made=made: slices.line(
                 start.objective, end.objective, LINE.tolist(), test=start.test, made=made
@@ -178,6 +195,7 @@ def _slices(minima: Sequence[Minimum], keeper: _Keeper) -> None:
         pair = directions_from(minimum.objective, 0, "filter")
         keeper.obtain(
             minimum.label,
+            [minimum],
             plane_settings(minimum.objective, pair, GRID.tolist(), GRID.tolist(), split="train", test=None),
             lambda minimum=minimum, pair=pair: slices.plane(
                 minimum.objective, pair, GRID.tolist(), GRID.tolist(), made=described(0, "filter")

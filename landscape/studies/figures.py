@@ -46,12 +46,12 @@ def draw_store(path: str | Path, folder: str | Path, *, kinds: tuple[str, ...] =
 
 def figures(entries: list[Entry]) -> Iterator[tuple[str, Figure]]:
     """Name and figure of each drawing that the entries allow."""
-    runs = _latest(entries, Training)
+    runs = _by_label(entries, Training)
     if runs:
         figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
         draw.draw_training(runs, *axes)
         yield "training", figure
-    pairs = _latest(entries, Eigenpairs)
+    pairs = _by_label(entries, Eigenpairs)
     if pairs:
         yield "eigenvalues", _single(lambda axes: draw.draw_eigenvalues(pairs, axes))
     measured = [(e.label, e.result) for e in entries if isinstance(e.result, Sharpness)]
@@ -61,7 +61,7 @@ def figures(entries: list[Entry]) -> Iterator[tuple[str, Figure]]:
         if isinstance(entry.result, Line):
             line = entry.result
             yield f"{entry.name}-{entry.label}", _single(lambda axes, line=line: draw.draw_line(line, axes))
-    planes = _latest(entries, Plane)
+    planes = _by_label(entries, Plane)
     if planes:
         width, count = WIDTH, len(planes)
         figure = plt.figure(figsize=(width, min(3.2, width / count * 0.8 + 0.45)))
@@ -79,6 +79,9 @@ def _single(paint: Callable[..., None]) -> Figure:
     return figure
 
 
-def _latest(entries: list[Entry], kind: type[R]) -> Mapping[str, R]:
-    """The last result of a kind under each label."""
-    return {entry.label: entry.result for entry in entries if isinstance(entry.result, kind)}
+def _by_label(entries: list[Entry], kind: type[R]) -> Mapping[str, R]:
+    """The results of a kind by label; where one label has several, by label and group."""
+    found = [entry for entry in entries if isinstance(entry.result, kind)]
+    labels = [entry.label for entry in found]
+    names = [e.label if labels.count(e.label) == 1 else f"{e.label}, {e.name}" for e in found]
+    return {name: e.result for name, e in zip(names, found, strict=True) if isinstance(e.result, kind)}

@@ -53,6 +53,7 @@ class Minimum:
     test: Objective | None
     path: Path | None
     split: str  # the split that `objective` is of
+    inputs: Mapping[str, str]  # sha256 of the checkpoint, by its path, as it was read
 
 
 def measured(request: Request, paths: Sequence[str]) -> list[Minimum]:
@@ -77,7 +78,8 @@ def measured(request: Request, paths: Sequence[str]) -> list[Minimum]:
         checkpoint = checkpoints[index] if checkpoints else None
         objective, test = shared.at(source, checkpoint)
         path = checkpoint.path if checkpoint else None
-        minima.append(Minimum(labels[index], objective, test, path, shared.split))
+        inputs = {str(checkpoint.path): checkpoint.sha256} if checkpoint else {}
+        minima.append(Minimum(labels[index], objective, test, path, shared.split, inputs))
     return minima
 
 
@@ -182,10 +184,11 @@ class _Shared:
 
 
 def _labels(given: Sequence[str], paths: Sequence[str], model: str) -> list[str]:
+    count = max(1, len(paths))
+    if given and len(given) != count:
+        raise UsageError(f"{count} minima take {count} labels, got {len(given)}")
     if not paths:
         return [given[0] if given else model.rpartition(":")[2] or model]
-    if given and len(given) != len(paths):
-        raise UsageError(f"{len(paths)} checkpoints take {len(paths)} labels, got {len(given)}")
     stems = [Path(path).stem for path in paths]
     folders = [f"{Path(path).resolve().parent.name}-{stem}" for path, stem in zip(paths, stems, strict=True)]
     labels = list(given) or [f if stems.count(s) > 1 else s for s, f in zip(stems, folders, strict=True)]

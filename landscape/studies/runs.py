@@ -14,14 +14,15 @@ from typing import Any
 
 import torch
 
-from .. import files
+from .. import code, execution, files
 from ..checkpoint import load_checkpoint, save_checkpoint
-from ..data import load_data
+from ..data import Splits, load_data
 from ..errors import InputError, UsageError, one_line
+from ..models import build_model
 from ..provenance import provenance
 from ..recipe import Recipe
 from ..results import Training
-from ..store import Store
+from ..store import Entry, Store
 from ..training import Trained, TrainingState, TrainingWatch, train
 
 SAVE_EVERY = 5.0  # seconds of training between two saves of the state
@@ -67,30 +68,40 @@ def run(
     `overwrite` is given, or where the state is of another recipe.
     """
     target = None if out is None else RunFiles(Path(out))
-    state = None
+    going_on = target is not None and resume and files.exists(target.state)
     if target is not None:
         files.require_writable(target.checkpoint)
-        if resume and target.state.exists():
-            state = _read_state(target.state, recipe)
-        elif not overwrite:
-            for existing in (target.checkpoint, target.state):
-                if existing.exists():
-                    raise InputError(f"{existing} exists; --resume, --overwrite, or another --out")
+        for existing in (target.checkpoint, target.state):
+            if files.exists(existing) and not (going_on or overwrite):
+                raise InputError(f"{existing} exists; --resume, --overwrite, or another --out")
     splits = load_data(recipe.data, recipe.data_args)
+    conditions = _conditions(recipe, splits, device)
+    state = _read_state(target.state, recipe, conditions) if target is not None and going_on else None
     began = time.perf_counter()
-    watch = TrainingWatch(epoch=epoch, stop=stop, save=_saver(target, recipe))
+    watch = TrainingWatch(epoch=epoch, stop=stop, save=_saver(target, recipe, conditions))
     trained = train(recipe, splits, device=device, state=state, watch=watch)
     origin = provenance(
         command=command,
         settings=json.loads(recipe.to_json()),
-        inputs=[],
+        inputs={},
         seconds=time.perf_counter() - began,
         threads=torch.get_num_threads(),
     )
     if target is not None:
-        _write(target, trained, origin)
+        _write(target, trained, conditions, origin)
     place = None if target is None else str(target.checkpoint)
     return metrics(recipe, trained.log) | {"checkpoint": place, "provenance": origin}
+
+
+def _conditions(recipe: Recipe, splits: Splits, device: str) -> dict[str, Any]:
+    """What fixes the bits of a run besides its recipe."""
+    model = build_model(recipe.model, recipe.model_args, splits, recipe.seed)
+    return {
+        "data": splits.train.digest(),
+        "model code": code.of_model(model),
+        "threads": torch.get_num_threads(),
+        "device": execution.resolve_device(device).type,
+    }
 
 
 def metrics(recipe: Recipe, log: Training) -> dict[str, Any]:
@@ -117,14 +128,21 @@ def stored_run(path: str | os.PathLike[str], recipe: Recipe) -> dict[str, Any] |
 
 def read_log(checkpoint: str | os.PathLike[str]) -> Training:
     """The log that lies beside a checkpoint."""
-    for entry in Store(RunFiles(Path(checkpoint)).log).find(kind=Training.kind):
-        if isinstance(entry.result, Training):
-            return entry.result
-    raise InputError(f"no training log beside {checkpoint}")
+    result = read_entry(checkpoint).result
+    assert isinstance(result, Training)
+    return result
 
 
-def _write(target: RunFiles, trained: Trained, origin: Mapping[str, Any]) -> None:
-    _write_state(target.state, trained.recipe, trained.state)
+def read_entry(checkpoint: str | os.PathLike[str]) -> Entry:
+    """The log that lies beside a checkpoint, with its provenance."""
+    entries = Store(RunFiles(Path(checkpoint)).log).find(kind=Training.kind)
+    if not entries:
+        raise InputError(f"no training log beside {checkpoint}")
+    return entries[0]
+
+
+def _write(target: RunFiles, trained: Trained, conditions: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+    _write_state(target.state, trained.recipe, conditions, trained.state)
     about = metrics(trained.recipe, trained.log)
     # A new file each time: the log of the run that made this checkpoint and no other.
     target.log.unlink(missing_ok=True)
@@ -132,7 +150,9 @@ def _write(target: RunFiles, trained: Trained, origin: Mapping[str, Any]) -> Non
     save_checkpoint(target.checkpoint, trained.tensors, trained.recipe, about)
 
 
-def _saver(target: RunFiles | None, recipe: Recipe) -> Callable[[TrainingState], None] | None:
+def _saver(
+    target: RunFiles | None, recipe: Recipe, conditions: Mapping[str, Any]
+) -> Callable[[TrainingState], None] | None:
     if target is None:
         return None
     saved = [time.monotonic()]
@@ -140,15 +160,15 @@ def _saver(target: RunFiles | None, recipe: Recipe) -> Callable[[TrainingState],
     def save(state: TrainingState) -> None:
         stopped = state.position > 0
         if stopped or time.monotonic() - saved[0] >= SAVE_EVERY:
-            _write_state(target.state, recipe, state)
+            _write_state(target.state, recipe, conditions, state)
             saved[0] = time.monotonic()
 
     return save
 
 
-def _write_state(path: Path, recipe: Recipe, state: TrainingState) -> None:
+def _write_state(path: Path, recipe: Recipe, conditions: Mapping[str, Any], state: TrainingState) -> None:
     buffer = io.BytesIO()
-    torch.save({"recipe": recipe.to_json(), "state": _fields(state)}, buffer)
+    torch.save({"recipe": recipe.to_json(), "conditions": dict(conditions), "state": _fields(state)}, buffer)
     files.sweep_temporaries(path)
     files.write_atomically(path, buffer.getvalue())
 
@@ -157,10 +177,11 @@ def _fields(state: TrainingState) -> Mapping[str, Any]:
     return {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
 
 
-def _read_state(path: Path, recipe: Recipe) -> TrainingState:
+def _read_state(path: Path, recipe: Recipe, conditions: Mapping[str, Any]) -> TrainingState:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
         stored, state = Recipe.from_json(loaded["recipe"], str(path)), TrainingState(**loaded["state"])
+        before = dict(loaded["conditions"])
     except InputError:
         raise
     except Exception as error:
@@ -168,4 +189,13 @@ def _read_state(path: Path, recipe: Recipe) -> TrainingState:
     different = recipe.differences(stored)
     if different:
         raise InputError(f"cannot resume: {path} is of another run ({', '.join(different)} differ); --overwrite")
+    changed = [name for name, value in conditions.items() if before.get(name) != value]
+    if changed:
+        raise InputError(
+            f"cannot resume bit for bit: {path} was begun with other {', '.join(changed)}; restore them, or --overwrite"
+        )
+    if state.epoch > (recipe.epochs or state.epoch) or state.updates > (recipe.updates or state.updates):
+        raise InputError(
+            f"cannot resume: {path} is at epoch {state.epoch}, update {state.updates}, beyond this budget; ask for more"
+        )
     return state
