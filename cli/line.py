@@ -25,13 +25,7 @@ from .computing import bar, checked_store, numerical_as_json, obtain, present, s
     show_default=True,
     help="Direction from one minimum.",
 )
-@click.option(
-    "--normalize",
-    type=click.Choice(["filter", "layer", "model", "none"]),
-    default="filter",
-    show_default=True,
-    help="Scale of a random direction (Li et al. 2018).",
-)
+@options.normalize
 @options.what_to_measure("float32", None, bn=False)
 @click.option(
     "--bn",
@@ -39,7 +33,7 @@ from .computing import bar, checked_store, numerical_as_json, obtain, present, s
     help="Batch norm: stored statistics of the first minimum, statistics that move with the params, or those of "
     "batches of --bn-batch samples.  [default: interpolate between minima, else eval]",
 )
-@click.option("--resume", is_flag=True, help="Go on from the part that --out holds.")
+@options.resume
 @options.storing
 def command(checkpoints: tuple[str, ...], as_json: bool, **flags: Any) -> int:
     """Loss and accuracy between two minima, or along a random direction from one.

@@ -89,6 +89,16 @@ def what_to_measure(dtype: str, split: str | None, *, bn: bool = True) -> Callab
     )
 
 
+normalize = click.option(
+    "--normalize",
+    type=click.Choice(["filter", "layer", "model", "none"]),
+    default="filter",
+    show_default=True,
+    help="Scale of random directions (Li et al. 2018).",
+)
+
+resume = click.option("--resume", is_flag=True, help="Go on from the part that --out holds.")
+
 storing = _stack(
     click.option("--out", metavar="FILE.h5", help="Store the result here; a second run finds it."),
     click.option("--overwrite", is_flag=True, help="Compute again what --out holds already."),

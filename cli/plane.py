@@ -21,15 +21,9 @@ from .computing import bar, checked_store, numerical_as_json, obtain, present, s
     show_default=True,
     help="The two directions.",
 )
-@click.option(
-    "--normalize",
-    type=click.Choice(["filter", "layer", "model", "none"]),
-    default="filter",
-    show_default=True,
-    help="Scale of the random directions (Li et al. 2018).",
-)
+@options.normalize
 @options.what_to_measure("float32", None)
-@click.option("--resume", is_flag=True, help="Go on from the part that --out holds.")
+@options.resume
 @options.storing
 def command(checkpoint: str | None, as_json: bool, **flags: Any) -> int:
     """Loss over a plane of two random directions around a minimum. Rows follow alpha (--x).

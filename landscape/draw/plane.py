@@ -63,13 +63,26 @@ def draw_surfaces(planes: Mapping[str, Plane], figure: Figure) -> None:
             alpha, beta, height, cmap=LOSS_MAP, vmin=limits[0], vmax=limits[1], rcount=60, ccount=60, linewidth=0,
             antialiased=True, rasterized=True,
         )  # fmt: skip
-        panel.contour(alpha, beta, height, levels=8, offset=limits[0], cmap=LOSS_MAP, linewidths=0.5, zorder=-1)
+        # the same levels and colours under every surface
+        panel.contour(
+            alpha,
+            beta,
+            height,
+            levels=np.linspace(*limits, NUM_LEVELS),
+            offset=limits[0],
+            cmap=LOSS_MAP,
+            vmin=limits[0],
+            vmax=limits[1],
+            linewidths=0.5,
+            zorder=-1,
+        )
         panel.set(xlabel=r"$\alpha$", ylabel=r"$\beta$", zlim=limits, title=label)
         panel.view_init(elev=28, azim=-60)
         panel.tick_params(labelsize=5, pad=-2)
         panel.xaxis.labelpad = panel.yaxis.labelpad = -8
-        if index == len(planes) - 1:
-            panel.set_zlabel(r"$\log_{10}$ loss" if logarithmic else "loss", labelpad=-6)
+    # In 3D an axis label would fall off the page's edge.
+    title = r"height and colour: $\log_{10}$ loss" if logarithmic else "height and colour: loss"
+    figure.text(0.5, 0.02, f"{title}, {next(iter(planes.values())).split}", ha="center", va="bottom")
 
 
 def common_scale(planes: Sequence[Plane]) -> tuple[Normalize, np.ndarray]:

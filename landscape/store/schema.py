@@ -72,14 +72,12 @@ def read_result(group: h5py.Group) -> Result:
                 values[field.name] = _read_member(group, field, sizes)
             elif field.name in group.attrs:
                 values[field.name] = _text(field, group.attrs[field.name])
-        lacking = [f.name for f in stored_fields(result_type) if f.name not in values and _required(f)]
-        if lacking:
-            raise InputError(
-                f"{group.name} lacks {', '.join(lacking)}: damaged, or of another version; compute it again"
-            )
-        return result_type(**values)
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise InputError(f"{group.name} is damaged: {error}") from error
+    lacking = [f.name for f in stored_fields(result_type) if f.name not in values and _required(f)]
+    if lacking:
+        raise InputError(f"{group.name} lacks {', '.join(lacking)}: damaged, or of another version; compute it again")
+    return result_type(**values)
 
 
 def _read_member(group: h5py.Group, field: dataclasses.Field[Any], sizes: dict[str, int]) -> Any:

@@ -67,9 +67,8 @@ def figures(entries: list[Entry]) -> Iterator[tuple[str, Figure]]:
         figure = plt.figure(figsize=(width, min(3.2, width / count * 0.8 + 0.45)))
         draw.draw_planes(planes, figure)
         yield "plane", figure
-        figure = plt.figure(figsize=(width, min(3.6, width / count + 0.3)), layout="none")
+        figure = plt.figure(figsize=(width, min(3.6, width / count + 0.3)))
         draw.draw_surfaces(planes, figure)
-        figure.subplots_adjust(left=0.0, right=0.96, bottom=0.02, top=0.94, wspace=0.02)
         yield "surface", figure
 
 
