@@ -30,8 +30,9 @@ format: $(STAMP)  ## rewrites the sources in the common format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP)  ## docs/cli.md from the commands' own help
+docs: $(STAMP)  ## docs/cli.md from the commands' own help, docs/layers.md from the tests' matrix
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_layers.py
 
 figures: $(STAMP)  ## the gallery in figures/, from the reference minima in checkpoints/
 	$(BIN)/python figures/make_gallery.py

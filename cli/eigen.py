@@ -25,10 +25,13 @@ IMPRECISE = 1e-2  # relative error of float32 products above which a warning is 
 )
 @click.option("--tol", type=float, default=1e-3, show_default=True, help="Relative residual |Hv - lv| / max |l|.")
 @click.option("--max-matvecs", type=int, default=1000, show_default=True, help="Budget of products.")
+@click.option("--save-vectors", is_flag=True, help="Store the eigenvectors beside --out, in FILE.vectors.h5.")
+@options.operator
+@options.products
 @options.what_to_measure("float32", "train")
 @options.storing
 def command(checkpoint: str | None, as_json: bool, **flags: Any) -> int:
-    """Top and bottom eigenvalues of the Hessian, each with the residual of a fresh product.
+    """Top and bottom eigenvalues of a curvature matrix, each with the residual of a fresh product.
 
     \b
     Example:
@@ -45,6 +48,8 @@ def _eigen(
     which: str,
     tol: float,
     max_matvecs: int,
+    save_vectors: bool,
+    operator: str,
     out: str | None,
     overwrite: bool,
     **flags: Any,
@@ -56,37 +61,48 @@ def _eigen(
         raise UsageError(f"-k must be at least 1, got {k}")
     if not 0 < tol < math.inf or max_matvecs < 1:
         raise UsageError("--tol must be positive and --max-matvecs at least 1")
+    if save_vectors and out is None:
+        raise UsageError("--save-vectors needs --out, beside which the vectors go")
     store = checked_store(out)
     asked = options.request(**flags)
-    from landscape.operators import Hessian
     from landscape.spectrum import settings, top_eigenpairs
+    from landscape.store import Store, vectors_path
+    from landscape.studies.matrices import operator_of
     from landscape.studies.measured import measured
 
     (minimum,) = measured(asked, [checkpoint] if checkpoint else [])
-    operator = Hessian(minimum.objective)
-    k = min(10, operator.size) if k is None else k
+    matrix = operator_of(operator, minimum.objective, asked)
+    k = min(10, matrix.size) if k is None else k
     chosen: dict[str, Any] = {"which": which, "tol": tol, "max_matvecs": max_matvecs, "seed": asked.seed}
 
     def compute(*_: object) -> Eigenpairs:
         with bar("eigenpairs", max_matvecs) as update:
-            return top_eigenpairs(
-                operator, k, **chosen, progress=lambda done, worst: update(done, residual=f"{worst:.1e}")
+            found = top_eigenpairs(
+                matrix, k, **chosen, progress=lambda done, worst: update(done, residual=f"{worst:.1e}")
             )
+        if beside is not None:
+            beside.add(minimum.label, found.eigenvectors())
+        return found
 
+    identity = settings(matrix, k, **chosen)
+    beside = Store(vectors_path(out)) if save_vectors and out is not None else None
+    lacking = beside is not None and beside.same(minimum.label, identity) is None
     result, provenance = obtain(
         store,
         minimum.label,
-        settings(operator, k, **chosen),
+        identity,
         compute,
         minima=[minimum],
-        overwrite=overwrite,
+        overwrite=overwrite or lacking,
     )
     assert isinstance(result, Eigenpairs)
     if result.self_check.get("precision", 0.0) > IMPRECISE:
         tell(f"float32 products are off by {result.self_check['precision']:.1e} here; --dtype float64 is exact")
+    assert result.low is not None
+    assert result.high is not None
+    rows = zip(result.eigenvalues, result.residuals, result.low, result.high, strict=True)
     text = [
-        f"{value: .6e}   residual {residual:.1e}"
-        for value, residual in zip(result.eigenvalues, result.residuals, strict=True)
+        f"{value: .6e}   residual {residual:.1e}   in [{low:.6e}, {high:.6e}]" for value, residual, low, high in rows
     ]
     text.append(
         f"{result.status}: {result.num_matvecs} products, {result.num_params} params, {result.num_samples} samples, "

@@ -7,7 +7,7 @@ import click
 from . import options
 from .computing import emit
 
-KINDS = ("training", "eigenpairs", "sharpness", "line", "plane")
+KINDS = ("training", "eigenpairs", "trace", "density", "sharpness", "line", "plane")
 
 
 @click.command("figure")

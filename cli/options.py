@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from landscape.errors import UsageError
-from landscape.specs import parse_arguments
+from landscape.specs import parse_arguments, parse_memory
 
 if TYPE_CHECKING:
     from landscape.studies.measured import Request
@@ -65,6 +65,7 @@ def what_to_measure(dtype: str, split: str | None, *, bn: bool = True) -> Callab
             help=f"Samples.  [default: {split or 'both, where there is a test split'}]",
         ),
         click.option("--samples", type=int, help="The first N of a fixed permutation.  [default: all]"),
+        click.option("--params", metavar="GLOB", help="Only the params of these names, e.g. 'layers.0.*'; rest fixed."),
         click.option(
             "--bn",
             type=click.Choice(["eval", "batch"]),
@@ -83,7 +84,7 @@ def what_to_measure(dtype: str, split: str | None, *, bn: bool = True) -> Callab
             show_default=True,
             help="Precision.",
         ),
-        click.option("--chunk", type=int, help="Samples a pass.  [default: 1024]"),
+        click.option("--chunk", type=int, help="Samples a pass.  [default: by the activations, at most 1024]"),
         click.option("--label", "labels", multiple=True, help="Name in results and legends; once a checkpoint."),
         click.option("--trust-recipe", is_flag=True, help="Run the code that a checkpoint's recipe names."),
     )
@@ -98,6 +99,27 @@ normalize = click.option(
 )
 
 resume = click.option("--resume", is_flag=True, help="Go on from the part that --out holds.")
+
+products = _stack(
+    click.option(
+        "--hvp",
+        type=click.Choice(["auto", "double", "linearize"]),
+        default="auto",
+        show_default=True,
+        help="Form of the matrix-vector product: double backward, a trace linear in the vector, or the faster.",
+    ),
+    click.option(
+        "--memory", metavar="SIZE", help="What products may keep, e.g. 4G; 0: nothing.  [default: half of what is free]"
+    ),
+)
+
+operator = click.option(
+    "--operator",
+    type=click.Choice(["hessian", "ggn", "fisher", "fisher-mc", "empirical-fisher", "gradient-covariance"]),
+    default="hessian",
+    show_default=True,
+    help="The matrix.",
+)
 
 storing = _stack(
     click.option("--out", metavar="FILE.h5", help="Store the result here; a second run finds it."),
@@ -124,6 +146,9 @@ def request(
     chunk: int | None,
     labels: tuple[str, ...],
     trust_recipe: bool,
+    params: str | None = None,
+    hvp: str = "auto",
+    memory: str | None = None,
 ) -> Request:
     """The Request of the flags of `what_to_measure`, its numbers checked."""
     for name, value in {"--samples": samples, "--chunk": chunk, "--bn-batch": bn_batch}.items():
@@ -133,6 +158,7 @@ def request(
         raise UsageError(f"--l2 must be finite and not negative, got {l2}")
     if any(not label or "/" in label or label in (".", "..") for label in labels):
         raise UsageError("a --label must be a name without '/'")
+    budget = None if memory is None else parse_memory(memory)
     model_arguments, data_arguments = parse_arguments(model_args), parse_arguments(data_args)
     from landscape.studies.measured import Request
 
@@ -153,6 +179,9 @@ def request(
         chunk=chunk,
         labels=labels,
         trust_recipe=trust_recipe,
+        params=params,
+        hvp=hvp,
+        memory=budget,
     )
 
 

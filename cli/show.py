@@ -58,13 +58,19 @@ def _described(entry: Any) -> dict[str, Any]:
 
 def _summary(result: Any) -> str:
     """What was found, in a few words."""
-    from landscape.results import Eigenpairs, Line, Plane, Sharpness, Training
+    from landscape.results import Density, Eigenpairs, Eigenvectors, Line, Plane, Sharpness, Trace, Training
 
     match result:
         case Training():
             return f"{int(result.updates[-1])} updates, train loss {result.train_loss[-1]:.4g}"
         case Eigenpairs():
             return f"{len(result.eigenvalues)} eigenvalues, {result.which}: top {result.eigenvalues[0]:.4g}"
+        case Eigenvectors():
+            return "{} params, {} vectors".format(*result.vectors.shape)
+        case Trace():
+            return f"{result.operator}: {result.value:.4g} +- {result.stderr:.1g}"
+        case Density():
+            return "{}: {} probes of {} nodes".format(result.operator, *result.nodes.shape)
         case Line():
             barrier = "" if result.barrier is None else f", barrier {result.barrier:.4g}"
             return f"{len(result.alpha)} points{barrier}"

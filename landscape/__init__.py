@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "Objective": "objective",
     "AbstractOperator": "operators",
+    "Deflated": "operators",
     "Dense": "operators",
+    "EmpiricalFisher": "operators",
+    "Fisher": "operators",
+    "GaussNewton": "operators",
+    "GradientCovariance": "operators",
     "Hessian": "operators",
-    "to_scipy": "operators",
+    "Shifted": "operators",
     "top_eigenpairs": "spectrum",
+    "trace": "traces",
+    "spectral_density": "quadrature",
     "line": "slices",
     "plane": "slices",
     "random_direction": "slices",
@@ -25,10 +32,12 @@ _PUBLIC = {
     "load_data": "data",
     "build_model": "models",
     "Store": "store",
+    "Density": "results",
     "Eigenpairs": "results",
     "Line": "results",
     "Plane": "results",
     "Sharpness": "results",
+    "Trace": "results",
     "Training": "results",
     "Status": "results",
     "LandscapeError": "errors",
@@ -42,13 +51,25 @@ if TYPE_CHECKING:
     from .errors import LandscapeError
     from .models import build_model
     from .objective import Objective
-    from .operators import AbstractOperator, Dense, Hessian, to_scipy
+    from .operators import (
+        AbstractOperator,
+        Deflated,
+        Dense,
+        EmpiricalFisher,
+        Fisher,
+        GaussNewton,
+        GradientCovariance,
+        Hessian,
+        Shifted,
+    )
+    from .quadrature import spectral_density
     from .recipe import Recipe
-    from .results import Eigenpairs, Line, Plane, Sharpness, Status, Training
+    from .results import Density, Eigenpairs, Line, Plane, Sharpness, Status, Trace, Training
     from .sharpness import keskar
     from .slices import line, plane, random_direction
     from .spectrum import top_eigenpairs
     from .store import Store
+    from .traces import trace
     from .training import train
 
 

@@ -1,15 +1,17 @@
-"""How a user's model is run: its modes set and put back, exact kernels, devices, and memory errors told."""
+"""How a user's model is run: its modes set and put back, exact kernels, devices."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
-from .errors import InputError, ResourceError, UsageError
+from .errors import InputError, UsageError
 
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -49,16 +51,50 @@ def has_batch_norm(model: nn.Module) -> bool:
 
 @contextmanager
 def measuring(model: nn.Module, *, batch_statistics: bool) -> Iterator[None]:
-    """The model in eval mode (its batch norms in train mode with `batch_statistics`), all modes put back after."""
-    modes = [(module, module.training) for module in model.modules()]
+    """The model in eval mode (its batch norms on batch statistics where asked for), all modes put back after.
+
+    A batch norm on batch statistics does not track them meanwhile: nothing is written, and forward-mode
+    differentiation, which refuses layers that write to their buffers, can run.
+    """
+    modes = [(module, module.training, getattr(module, "track_running_stats", None)) for module in model.modules()]
     try:
-        for module, _ in modes:
+        for module, _, tracking in modes:
             module.training = batch_statistics and isinstance(module, BATCH_NORMS)
-        with exact_kernels(model):
+            if module.training and tracking:
+                setattr(module, "track_running_stats", False)  # noqa: B010 - a plain attribute of the norms
+        with exact_kernels(model), no_recomputation():
             yield
     finally:
-        for module, training in modes:
+        for module, training, tracking in modes:
             module.training = training
+            if tracking is not None:
+                setattr(module, "track_running_stats", tracking)  # noqa: B010
+
+
+def no_recomputation() -> AbstractContextManager[None]:
+    """Refuses activation checkpointing: its backward would run the model again after its params were put back."""
+    return torch.autograd.graph.disable_saved_tensors_hooks(
+        "activation checkpointing runs the model again, with other params: switch it off for measuring"
+    )
+
+
+class _PlainWeightNorm(TorchFunctionMode):
+    """weight_norm in plain arithmetic: the second derivative of torch's fused form is wrong (seen in torch 2.13)."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+        if func is torch._weight_norm:  # pyright: ignore[reportPrivateImportUsage]
+            return _weight_norm(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    axes = [axis for axis in range(v.dim()) if axis != dim % v.dim()] if dim != -1 else list(range(v.dim()))
+    return v * (g / v.square().sum(axes, keepdim=True).sqrt())
+
+
+def _has_weight_norm(model: nn.Module) -> bool:
+    hooks = [hook for module in model.modules() for hook in module._forward_pre_hooks.values()]
+    return any(type(thing).__name__ in ("_WeightNorm", "WeightNorm") for thing in (*model.modules(), *hooks))
 
 
 @contextmanager
@@ -70,22 +106,11 @@ def exact_kernels(model: nn.Module) -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if _has_weight_norm(model):
+            stack.enter_context(_PlainWeightNorm())
         if torch.cuda.is_available():
             recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
             stack.enter_context(
                 torch.backends.cudnn.flags(enabled=not recurrent, benchmark=False, deterministic=True, allow_tf32=False)
             )
         yield
-
-
-@contextmanager
-def memory_guard(chunk: int) -> Iterator[None]:
-    """Tells an out-of-memory error of torch, CPU or CUDA, as a ResourceError."""
-    try:
-        yield
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-            raise ResourceError(
-                f"out of memory with chunks of {chunk} samples; try --chunk {max(1, chunk // 2)}"
-            ) from error
-        raise

@@ -1,7 +1,9 @@
 """Lanczos on the operator's device: an orthonormal basis that grows, is restarted, and yields Ritz pairs.
 
 The basis V (rows are vectors) and the projected matrix T = V A V' are kept together, so that V may hold any
-orthonormal vectors: kept Ritz vectors after a restart, or a fresh random start among them.
+orthonormal vectors: kept Ritz vectors after a restart, or fresh random starts among them. Beside the basis waits a
+queue W of orthonormal vectors: A V' = V' T + W' C, where C is the `coupling`. A step multiplies the first of them, one
+or a block; the others stay in the equation, so that no residual is forgotten.
 """
 
 from __future__ import annotations
@@ -22,65 +24,123 @@ class Basis:
     operator: AbstractOperator
     capacity: int
     num_matvecs: int = 0
-    count: int = 0  # vectors whose products are in the projection
-    rows: Tensor = field(init=False)  # (capacity + 1, n); row `count` is the next vector to multiply
+    count: int = 0  # vectors in the basis
+    active: int = 0  # vectors of the queue that the next step multiplies
+    scale: float = 0.0  # the largest entry that the projection ever had: what is small is so against this
+    rows: Tensor = field(init=False)  # (capacity, n)
+    queue: Tensor = field(init=False)  # (w, n)
     projected: Tensor = field(init=False)  # (capacity, capacity) float64 on the CPU
-    coupling: float = field(init=False, default=0.0)  # norm of the last product's part outside the basis
+    coupling: Tensor = field(init=False)  # (w, count) float64 on the CPU
 
     def __post_init__(self) -> None:
-        shape = (self.capacity + 1, self.operator.size)
+        shape = (self.capacity, self.operator.size)
         self.rows = torch.zeros(shape, dtype=self.operator.dtype, device=self.operator.device)
+        self.queue = self.rows[:0]
         self.projected = torch.zeros(self.capacity, self.capacity, dtype=torch.float64)
+        self.coupling = torch.zeros(0, 0, dtype=torch.float64)
 
-    def start(self, generator: torch.Generator) -> None:
-        """Sets the next vector to a random one (drawn on the CPU) orthogonal to the basis."""
-        vector = torch.randn(self.operator.size, generator=generator, dtype=torch.float64)
-        vector = vector.to(self.rows.device, self.rows.dtype)
-        vector, _, norm = self._orthogonalise(vector / vector.norm(), self.count)
-        self.rows[self.count] = vector / norm
+    @property
+    def invariant(self) -> bool:
+        """Whether the operator maps the basis into itself, so that nothing waits."""
+        return len(self.queue) == 0
+
+    @property
+    def full(self) -> bool:
+        """Whether the next step would not fit."""
+        return self.count + max(1, self.active) > self.capacity
+
+    def begin(self, vector: Tensor) -> None:
+        """Sets the first vector to a given unit vector."""
+        self._wait(vector[None], torch.zeros(1, 0, dtype=torch.float64))
+
+    def start(self, generator: torch.Generator, width: int = 1) -> None:
+        """Puts random vectors (drawn on the CPU), orthogonal to basis and queue, before the queue."""
+        width = max(1, min(width, self.operator.size - self.count - len(self.queue)))
+        drawn = torch.randn(width, self.operator.size, generator=generator, dtype=torch.float64)
+        block = (drawn / drawn.norm(dim=1, keepdim=True)).to(self.rows.device, self.rows.dtype)
+        block = torch.linalg.qr(self._orthogonal(block)[0].T)[0].T
+        self._wait(block, torch.zeros(width, self.count, dtype=torch.float64))
+
+    def join(self) -> None:
+        """Lets the next step multiply all that waits."""
+        self.active = min(len(self.queue), max(1, self.capacity - self.count))
 
     def expand(self) -> None:
-        """One Lanczos step: multiplies the next vector, projects the product, and orthogonalises what is left."""
-        j = self.count
-        product = self.operator.matvec(self.rows[j])
-        self.num_matvecs += 1
-        left, overlaps, norm = self._orthogonalise(product, j + 1)
-        if not bool(torch.isfinite(norm)):
+        """One Lanczos step: multiplies the active vectors, projects, and orthogonalises what is left."""
+        first, last = self.count, self.count + self.active
+        block, self.queue, self.coupling = (
+            self.queue[: self.active],
+            self.queue[self.active :],
+            self.coupling[self.active :],
+        )
+        self.rows[first:last], self.count = block, last
+        products = self.operator.matvec(block[0])[None] if len(block) == 1 else self.operator.matmat(block.T).T
+        self.num_matvecs += len(block)
+        left, overlaps = self._orthogonal(products)
+        sizes = left.norm(dim=1)
+        if not bool(torch.isfinite(sizes).all()):
             raise NumericalError("a matrix-vector product is not finite; are the params and the loss?")
-        self.projected[: j + 1, j] = self.projected[j, : j + 1] = overlaps.double().cpu()
-        self.count, self.coupling = j + 1, float(norm)
-        if self.coupling > torch.finfo(self.rows.dtype).eps * float(self.projected.abs().max()):
-            self.rows[j + 1] = left / norm
-        else:
-            self.coupling = 0.0  # the basis spans an invariant subspace
+        found = overlaps.double().cpu().T  # (last + queue, block)
+        inside, waiting = found[:last], found[last:]
+        self.projected[:last, first:last] = inside
+        self.projected[first:last, :last] = inside.T
+        corner = inside[first:]
+        self.projected[first:last, first:last] = (corner + corner.T) / 2
+        self.scale = max(self.scale, float(found.abs().max()))
+        self.coupling = torch.cat([self.coupling, waiting], dim=1)
+        following, lengths = _spanning(left, sizes, 4 * torch.finfo(self.rows.dtype).eps * self.scale)
+        ahead = torch.zeros(len(following), first, dtype=torch.float64)
+        self._wait(following, torch.cat([ahead, lengths.double().cpu()], dim=1))
+        if not self.active:
+            self.join()
 
-    def _orthogonalise(self, vector: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The part of `vector` orthogonal to the first rows, its overlaps with them, and that part's norm.
+    def _wait(self, block: Tensor, coupling: Tensor) -> None:
+        self.queue = torch.cat([block, self.queue])
+        self.coupling = torch.cat([coupling, self.coupling])
+        self.active = len(block)
+
+    def _orthogonal(self, block: Tensor) -> tuple[Tensor, Tensor]:
+        """The parts of the rows of `block` orthogonal to basis and queue, and their overlaps with these.
 
         Two passes of classical Gram-Schmidt are enough for full orthogonality (Giraud et al. 2005).
         """
-        rows = self.rows[:count]
-        overlaps = rows @ vector
-        vector = vector - overlaps @ rows
-        correction = rows @ vector
-        vector = vector - correction @ rows
-        return vector, overlaps + correction, vector.norm()
+        overlaps = torch.zeros(len(block), self.count + len(self.queue), dtype=block.dtype, device=block.device)
+        for _ in range(2):
+            inside, waiting = block @ self.rows[: self.count].T, block @ self.queue.T
+            block = block - inside @ self.rows[: self.count] - waiting @ self.queue
+            overlaps += torch.cat([inside, waiting], dim=1)
+        return block, overlaps
 
     def ritz(self) -> tuple[Tensor, Tensor]:
         """Ritz values, descending, and the coefficients of their vectors in the basis (columns)."""
         values, coefficients = torch.linalg.eigh(self.projected[: self.count, : self.count])
         return values.flip(0), coefficients.flip(1)
 
+    def residuals(self, coefficients: Tensor) -> Tensor:
+        """|A y - theta y| of the Ritz pairs of these coefficients (count, k), without a product."""
+        return (self.coupling @ coefficients).norm(dim=0)
+
     def vectors(self, coefficients: Tensor) -> Tensor:
         """Ritz vectors (k, n) of the columns of `coefficients` (count, k)."""
         return coefficients.T.to(self.rows.device, self.rows.dtype) @ self.rows[: self.count]
 
     def restart(self, values: Tensor, coefficients: Tensor) -> None:
-        """Thick restart (Wu & Simon 2000): keeps these Ritz pairs and the next vector, drops the rest."""
+        """Thick restart (Wu & Simon 2000): keeps these Ritz pairs and the queue, drops the rest."""
         kept = self.vectors(coefficients)
-        following = self.rows[self.count].clone()
+        self.coupling = self.coupling @ coefficients
         self.count = len(values)
         self.rows[: self.count] = kept
-        self.rows[self.count] = following
         self.projected.zero_()
         self.projected[: self.count, : self.count] = torch.diag(values)
+        self.join()
+
+
+def _spanning(left: Tensor, sizes: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+    """Orthonormal rows W (p, n) and R (p, block) with left' = W' R, without directions shorter than `floor`."""
+    if len(left) == 1:
+        if float(sizes[0]) <= floor:
+            return left[:0], sizes.new_zeros(0, 1)
+        return left / sizes[:, None], sizes[:, None]
+    columns, lengths, mixed = torch.linalg.svd(left.T, full_matrices=False)
+    kept = lengths > floor
+    return columns.T[kept], lengths[kept, None] * mixed[kept]

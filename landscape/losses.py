@@ -6,7 +6,8 @@ their weights; a user's callable returns a mean (its weight is then the number o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,16 @@ class Loss:
     name: str
     per_sample: Callable[[Tensor, Tensor], Totals] | None = None
     function: Callable[..., Any] | None = None
+
+    @contextmanager
+    def targets_checked(self) -> Iterator[None]:
+        """Tells a class or a token out of range, beyond the samples that were tried first, as an InputError."""
+        try:
+            yield
+        except (IndexError, RuntimeError) as error:
+            if not isinstance(error, IndexError) and "out of bounds" not in str(error):
+                raise
+            raise InputError(f"loss {self.name} and data do not fit: {one_line(error)}; check the targets") from error
 
     def totals(self, outputs: Any, targets: Any, samples: int) -> Totals:
         """Sum and weight of one chunk, scalars."""
@@ -77,7 +88,8 @@ def _per_row(values: Tensor) -> Tensor:
 def _mse(outputs: Tensor, targets: Tensor) -> Totals:
     if not targets.is_floating_point() and outputs.dim() == 2 and targets.dim() == 1:
         # Classification by squared error (Hui & Belkin 2021; Cohen et al. 2021): class indices become one-hot rows.
-        targets = functional.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
+        # not by one_hot, which looks at values and so cannot be traced
+        targets = torch.zeros_like(outputs).scatter(1, targets[:, None], 1.0)
     if outputs.shape != targets.shape:
         raise InputError(f"mse needs targets of the outputs' shape {tuple(outputs.shape)}, got {tuple(targets.shape)}")
     losses = functional.mse_loss(outputs, targets, reduction="none")

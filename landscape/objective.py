@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,26 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from . import code, execution, passes
+from . import code, execution, memory, passes
+from .chunking import Chunking, default_chunk
 from .data import Batch, Samples, samples_of
 from .data.registry import Splits, load_data, splits_of
 from .data.samples import length, named
-from .errors import InputError, LandscapeError, UsageError, one_line
+from .errors import InputError, LandscapeError, ResourceError, UsageError, one_line
 from .losses import Loss, Totals, resolve_loss
-from .models import build_model
+from .models import resolve_model
+from .passes import Evaluation
 from .vectors import Layout, digest_of, flatten, layout_of
 
-DEFAULT_CHUNK = 1024
 DEFAULT_BN_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Value of the objective at a point, its standard error over samples, and the accuracy (nan without classes)."""
-
-    loss: float
-    loss_stderr: float
-    accuracy: float
 
 
 class Objective:
@@ -47,11 +38,14 @@ class Objective:
         data: `(inputs, targets)` tensors, a map-style Dataset, batches, Samples, or a name or SPEC (its train split).
         l2: coefficient of the penalty, per param^2.
         samples: use the first so many of a fixed permutation; all by default.
-        chunk: samples per pass. A short last chunk changes nothing.
+        chunk: samples per pass, by default so many that activations stay small. A short last chunk changes nothing.
+            Where memory runs out it is halved, and the pass is made again.
+        params: a glob pattern; the objective is then a function of the params it matches, the rest stays fixed.
         bn: `eval` (stored statistics) or `batch` (statistics of consecutive batches of `bn_batch` samples, which
             are then part of the objective, and a chunk is such a batch).
 
-    Raises InputError where model, loss and data do not fit, UsageError for unknown names.
+    Raises InputError where model, loss and data do not fit, UsageError for unknown names; its methods ResourceError
+    where memory runs out at the smallest chunk.
     """
 
     def __init__(
@@ -62,6 +56,7 @@ class Objective:
         *,
         l2: float = 0.0,
         samples: int | None = None,
+        params: str | None = None,
         chunk: int | None = None,
         bn: str = "eval",
         bn_batch: int | None = None,
@@ -75,7 +70,7 @@ class Objective:
             raise UsageError(f"chunk must be at least 1, got {chunk}")
         splits = load_data(data) if isinstance(data, str) else data if isinstance(data, Splits) else None
         chosen = samples_of(data) if splits is None else splits.train
-        self.model = _module(model, splits or splits_of(chosen), seed)
+        self.model = resolve_model(model, splits or splits_of(chosen), seed)
         self.loss = resolve_loss(loss)
         self.layout: Layout = layout_of(self.model)
         self.device = execution.resolve_device(device)
@@ -85,25 +80,37 @@ class Objective:
         self.bn_batch = (bn_batch or DEFAULT_BN_BATCH) if self.bn == "batch" else None
         self.samples: Samples = chosen.first(samples).to(self.device, self.dtype)
         self.num_samples = len(self.samples)
-        default = DEFAULT_CHUNK
-        if isinstance(self.samples.blocks[0], dict):
-            # A loss of (model, batch) shows its spread over chunks alone: so there must be enough of them.
-            default = min(default, math.ceil(self.num_samples / passes.ERROR_GROUPS))
-        self.chunk = self.bn_batch or min(chunk or default, self.num_samples)
-        state = dict(self.model.state_dict(keep_vars=True))
+        # buffers and frozen params, each tied tensor once
+        kept = {n for n, _ in (*self.model.named_buffers(), *self.model.named_parameters())} - set(self.layout.names)
+        state = self.model.state_dict(keep_vars=True)
         self.params: Tensor = self._cast(self.layout.join(dict(self.model.named_parameters())))
-        self.constants = {k: self._cast(v) for k, v in state.items() if k in _constants(self.model, self.layout)}
-        self._refuse_misfits()
+        self.constants = {k: self._cast(v) for k, v in state.items() if k in kept}
+        self.penalised: tuple[str, ...] = ()  # constants that the l2 penalty counts
+        if params is not None:
+            self.__dict__.update(self.restricted(params).__dict__)
+        fitting = self._default_chunk()
+        self.chunking = self._chunks_of(min(chunk or fitting, self.num_samples))
 
-    # -- points ------------------------------------------------------------------------------------------------
+    @property
+    def chunk(self) -> int:
+        """Samples a pass."""
+        return self.chunking.size
+
+    def shrink(self) -> None:
+        """Halves the chunk; ResourceError where it is the smallest, or where that would change the objective."""
+        self.chunking.halve()
+
+    def _chunks_of(self, size: int) -> Chunking:
+        if self.bn_batch:
+            return Chunking(self.bn_batch, fixed="their statistics are part of the objective: lower --bn-batch")
+        return Chunking(size, fixed=None if self.samples.divisible else "give the data in smaller batches")
 
     def at(self, point: Tensor | Mapping[str, Tensor] | Any) -> Objective:
         """The same objective at another point: a vector (n,), tensors by name, or a Checkpoint.
 
         Tensors by name also bring their buffers; InputError where a name or a shape does not fit.
         """
-        moved = copy.copy(self)
-        moved.__dict__.pop("identity", None)
+        moved = self._copy()
         if isinstance(point, Tensor):
             if point.shape != self.params.shape:
                 raise InputError(f"a point has {self.layout.size} params, got a tensor of shape {tuple(point.shape)}")
@@ -114,24 +121,47 @@ class Objective:
         moved.constants = {name: self._cast(tensors.get(name, old)) for name, old in self.constants.items()}
         return moved
 
+    def restricted(self, pattern: str) -> Objective:
+        """The same value as a function of the params alone whose names a glob pattern matches, e.g. `layers.0.*`.
+
+        InputError where it matches none.
+        """
+        block = self._copy()
+        block.layout = self.layout.matching(pattern)
+        named = self.layout.named(self.params)
+        rest = {name: tensor.clone() for name, tensor in named.items() if name not in block.layout.names}
+        block.params = flatten([named[name] for name in block.layout.names])
+        block.constants = {**self.constants, **rest}
+        block.penalised = (*self.penalised, *rest)
+        return block
+
     def with_constants(self, constants: Mapping[str, Tensor]) -> Objective:
         """The same point with other buffers (batch-norm statistics)."""
-        moved = copy.copy(self)
-        moved.__dict__.pop("identity", None)
+        moved = self._copy()
         moved.constants = dict(constants)
+        return moved
+
+    def with_samples(self, samples: Samples, loss: Loss) -> Objective:
+        """The same model and point with another loss over other samples, already on the device; in the same chunks."""
+        moved = self._copy()
+        moved.samples, moved.num_samples, moved.loss = samples, len(samples), loss
         return moved
 
     def subset(self, count: int, *, dtype: torch.dtype | None = None, chunk: int | None = None) -> Objective:
         """The objective over the first `count` samples only, for checks; in another type or chunk if asked."""
-        part = copy.copy(self)
-        part.__dict__.pop("identity", None)
+        part = self._copy()
         part.dtype = dtype or self.dtype
         part.samples = self.samples.head(count).to(self.device, part.dtype)
         part.num_samples = len(part.samples)
-        part.chunk = self.bn_batch or chunk or min(self.chunk, part.num_samples)
+        part.chunking = part._chunks_of(chunk or min(self.chunk, part.num_samples))
         part.params = part._cast(self.params)
         part.constants = {name: part._cast(tensor) for name, tensor in self.constants.items()}
         return part
+
+    def _copy(self) -> Objective:
+        moved = copy.copy(self)
+        moved.__dict__.pop("identity", None)
+        return moved
 
     def _cast(self, tensor: Tensor) -> Tensor:
         # A copy: what the user does to the tensor later must not move this point.
@@ -145,139 +175,126 @@ class Objective:
             "params": digest_of({"": self.params, **self.constants}),
             "data": self.samples.digest(),
             "num_samples": self.num_samples,
+            "block": list(self.layout.names) if self.penalised else None,
             "loss": self.loss.name,
             "loss_code": code.of_function(self.loss.function),
             "l2": self.l2,
             "bn": self.bn,
             "bn_batch": self.bn_batch,
             "dtype": str(self.dtype).removeprefix("torch."),
-            "chunk": self.chunk,
+            "chunk": self.chunking.asked,
             "device": self.device.type,
         }
-
-    # -- value and derivatives ---------------------------------------------------------------------------------
 
     def value(self) -> float:
         """L at this point. One forward pass."""
         return self.evaluate().loss
 
+    @memory.recovering
     def evaluate(self) -> Evaluation:
         """Value, its standard error over samples, and accuracy. One forward pass, one host synchronisation.
 
         The error is that of a ratio of sums, sqrt(N/(N-1) sum_i (s_i - L w_i)^2) / W (Cochran 1977, section 6.4):
         over samples for built-in losses; over groups of samples for a user's callable.
         """
-        sums, weights, totals, correct = [], [], [], []
-        with self._running(), torch.no_grad():
+        tally, parts = passes.Tally(), self.parts()
+        with self.running(), torch.no_grad():
             for batch in self.samples.chunks(self.chunk):
-                outputs, total = self._forward(self._parts(), batch)
-                group_sums, group_weights = passes.group_totals(self.loss, outputs, batch, total)
-                sums.append(group_sums.double())
-                weights.append(group_weights.double())
-                totals.append(torch.stack([part.double() for part in total]))
-                correct.append(passes.correct(outputs, batch))
-            total_sum, total_weight = torch.stack(totals).sum(0)
-            loss = total_sum / total_weight
-            group_sum, group_weight = torch.cat(sums), torch.cat(weights)
-            spread = (group_sum - group_sum.sum() / group_weight.sum() * group_weight).square().sum().sqrt()
-            groups = len(group_sum)
-            factor = math.sqrt(groups / (groups - 1)) if groups > 1 else math.nan
-            error = spread * factor / group_weight.sum()
-            penalty = self.l2 / 2 * self.params.double().square().sum()
-            numbers = torch.stack([loss + penalty, error, torch.stack(correct).sum() / self.num_samples]).tolist()
-        return Evaluation(*numbers)
+                outputs, total = self.forward(parts, batch)
+                tally.add(self.loss, outputs, batch, total)
+            return tally.evaluation(self._penalty())
 
+    @memory.recovering
     def value_and_gradient(self) -> tuple[float, Tensor]:
         """L and its gradient (n,) in float64. One forward and one backward pass."""
-        parts = [part.requires_grad_() for part in self._parts()]
+        parts = [part.requires_grad_() for part in self.parts()]
         gradient = torch.zeros(self.layout.size, dtype=torch.float64, device=self.device)
         totals = []
-        with self._running():
+        with self.running():
             for batch in self.samples.chunks(self.chunk):
-                _, (total, weight) = self._forward(parts, batch)
-                gradient += flatten(torch.autograd.grad(total, parts, materialize_grads=True)).double()
+                _, (total, weight) = self.forward(parts, batch)
+                found = passes.gradients(total, parts)
+                gradient += flatten(
+                    [torch.zeros_like(p) if g is None else g for g, p in zip(found, parts, strict=True)]
+                )
                 totals.append(torch.stack([total.detach().double(), weight.double()]))
             total_sum, total_weight = torch.stack(totals).sum(0)
-            params = self.params.double()
-            value = total_sum / total_weight + self.l2 / 2 * params.square().sum()
-            return float(value), gradient / total_weight + self.l2 * params
+            value = total_sum / total_weight + self._penalty()
+            return float(value), gradient / total_weight + self.l2 * self.params.double()
 
+    @memory.recovering
     def hvp(self, vector: Tensor) -> Tensor:
         """Hessian-vector product H v (n,) by double backward, the form that is right for every layer.
 
-        d/dw <dL/dw, v> (Pearlmutter 1994), chunk by chunk, summed in float64. Costs about four gradient passes.
+        d/dw <dL/dw, v> (Pearlmutter 1994), chunk by chunk, summed in float64. Keeps nothing: the reference that the
+        faster products of the operators are held against. Costs about three gradient passes.
         """
-        parts = [part.requires_grad_() for part in self._parts()]
+        parts = [part.requires_grad_() for part in self.parts()]
         along = self.layout.split(vector.to(self.device, self.dtype))
         product = torch.zeros(self.layout.size, dtype=torch.float64, device=self.device)
         total_weight = torch.zeros((), dtype=torch.float64, device=self.device)
-        with self._running():
+        with self.running():
             for batch in self.samples.chunks(self.chunk):
-                _, (total, weight) = self._forward(parts, batch)
-                product += flatten(passes.second_product(total, parts, along)).double()
+                _, (total, weight) = self.forward(parts, batch)
+                first = passes.gradients(total, parts, graph=True)
+                product += flatten(passes.second_product(first, parts, along)).double()
                 total_weight += weight
         return (product / total_weight).to(self.dtype) + self.l2 * flatten(along)
 
-    # -- one chunk ---------------------------------------------------------------------------------------------
+    def _penalty(self) -> Tensor:
+        squares = [self.params.double().square().sum()]
+        squares += [self.constants[name].double().square().sum() for name in self.penalised]
+        return self.l2 / 2 * torch.stack(squares).sum()
 
-    def _parts(self) -> list[Tensor]:
+    def parts(self) -> list[Tensor]:
+        """Copies of the params as tensors of their shapes."""
         return [part.clone() for part in self.layout.split(self.params)]
 
-    def _forward(self, parts: list[Tensor], batch: Batch) -> tuple[Any, Totals]:
-        """Outputs (None where the loss takes the batch) and the chunk's sum and weight."""
-        # Batch norm in train mode writes to its buffers: it is given copies.
-        constants = {k: v.clone() for k, v in self.constants.items()} if self.bn == "batch" else self.constants
-        state = {**dict(zip(self.layout.names, parts, strict=True)), **constants}
+    def outputs(self, parts: Sequence[Tensor], batch: Batch) -> Any:
+        """The model's outputs on a chunk of (inputs, targets) with these params. Inside `running()`."""
+        return functional_call(self.model, self._state(parts), (batch[0],))  # pyright: ignore[reportArgumentType]
+
+    def forward(self, parts: Sequence[Tensor], batch: Batch) -> tuple[Any, Totals]:
+        """Outputs (None where the loss takes the batch) and the chunk's sum and weight. Inside `running()`."""
         if isinstance(batch, dict):
             if self.loss.function is None:
                 raise InputError(f"{self.loss.name} needs (inputs, targets); for dict batches give loss(model, batch)")
-            inner = {f"model.{name}": tensor for name, tensor in state.items()}
+            inner = {f"model.{name}": tensor for name, tensor in self._state(parts).items()}
             call = passes.LossOfBatch(self.model, self.loss, length(batch))
             return None, functional_call(call, inner, (batch,))
-        outputs = functional_call(self.model, state, (batch[0],))
+        outputs = self.outputs(parts, batch)
         return outputs, self.loss.totals(outputs, batch[1], length(batch))
 
-    @contextmanager
-    def _running(self) -> Iterator[None]:
-        batch_statistics = self.bn == "batch"
-        try:
-            with execution.memory_guard(self.chunk), execution.measuring(self.model, batch_statistics=batch_statistics):
-                yield
-        except IndexError as error:  # a class or a token out of range, beyond the samples of the first check
-            raise InputError(
-                f"loss {self.loss.name} and data do not fit: {one_line(error)}; check the targets"
-            ) from error
+    def _state(self, parts: Sequence[Tensor]) -> dict[str, Tensor]:
+        return {**dict(zip(self.layout.names, parts, strict=True)), **self.constants}
 
-    def _refuse_misfits(self) -> None:
-        """Runs two samples through model and loss, so that a misfit is told once, here, and in one line."""
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The model in the modes, and torch with the kernels, that values and derivatives are taken with."""
+        with self.loss.targets_checked(), execution.measuring(self.model, batch_statistics=self.bn == "batch"):
+            yield
+
+    def _default_chunk(self) -> int:
+        """Runs few samples through model and loss: tells a misfit at once, and how large their activations are."""
         if self.bn_batch and self.num_samples % self.bn_batch == 1:
-            raise InputError(
-                f"the last of the batches of {self.bn_batch} would hold one sample, which has no batch statistics; "
-                f"choose another --bn-batch or --samples for these {self.num_samples} samples"
-            )
+            one = f"the last of the batches of {self.bn_batch} would hold one sample, which has no batch statistics"
+            raise InputError(f"{one}; choose another --bn-batch or --samples for these {self.num_samples} samples")
+        count = self.bn_batch or 2
+        batch = next(self.samples.head(count).chunks(count))
+        parts = [part.requires_grad_() for part in self.parts()]
         try:
-            self.subset(self.bn_batch or 2).evaluate()
+            with self.running():
+                chunk = default_chunk(lambda: self.forward(parts, batch), length(batch), self.device)
         except LandscapeError:
             raise
         except Exception as error:
+            if memory.out_of_memory(error):
+                raise ResourceError(f"out of memory with {length(batch)} samples; use a smaller network") from error
             shapes = {name: tuple(t.shape[1:]) for name, t in named(self.samples.blocks[0]).items()}
             raise InputError(
                 f"model, loss {self.loss.name} and data (samples of {shapes}) do not fit: {one_line(error)}"
             ) from error
-
-
-def _module(model: nn.Module | Callable[[], nn.Module] | str, splits: Splits, seed: int) -> nn.Module:
-    if isinstance(model, str):
-        return build_model(model, {}, splits, seed)
-    if isinstance(model, nn.Module):
-        return model
-    made = model()
-    if not isinstance(made, nn.Module):
-        raise InputError(f"model must be or make a torch.nn.Module, got {type(made).__name__}")
-    return made
-
-
-def _constants(model: nn.Module, layout: Layout) -> set[str]:
-    """Names of the state that is no param of the layout: buffers and frozen params (each tied tensor once)."""
-    named_state = [name for name, _ in model.named_buffers()] + [name for name, _ in model.named_parameters()]
-    return set(named_state) - set(layout.names)
+        if isinstance(batch, dict):
+            # A loss of (model, batch) shows its spread over chunks alone: so there must be enough of them.
+            chunk = min(chunk, math.ceil(self.num_samples / passes.ERROR_GROUPS))
+        return chunk

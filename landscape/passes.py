@@ -1,18 +1,60 @@
-"""What happens to one chunk: its sums for the standard error, its correct answers, its second derivative."""
+"""What happens to one chunk: its sums for the value and its standard error, its correct answers."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from . import memory
 from .data import Batch
 from .data.samples import length, named
+from .errors import InputError, one_line
 from .losses import Loss, Totals
 
 ERROR_GROUPS = 32  # groups a chunk is cut into for the standard error of a loss that has no per-sample form
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Value of the objective at a point, its standard error over samples, and the accuracy (nan without classes)."""
+
+    loss: float
+    loss_stderr: float
+    accuracy: float
+
+
+class Tally:
+    """Sums over chunks for an Evaluation, kept on the device until the end: one host synchronisation."""
+
+    def __init__(self) -> None:
+        self.totals: list[Tensor] = []
+        self.groups: list[tuple[Tensor, Tensor]] = []
+        self.correct: list[Tensor] = []
+        self.num_samples = 0
+
+    def add(self, loss: Loss, outputs: Any, batch: Batch, total: Totals) -> None:
+        """Counts one chunk."""
+        sums, weights = group_totals(loss, outputs, batch, total)
+        self.groups.append((sums.double(), weights.double()))
+        self.totals.append(torch.stack([part.double() for part in total]))
+        self.correct.append(correct(outputs, batch))
+        self.num_samples += length(batch)
+
+    def evaluation(self, penalty: Tensor) -> Evaluation:
+        """Value with its penalty, standard error of a ratio of sums (Cochran 1977, section 6.4), accuracy."""
+        total_sum, total_weight = torch.stack(self.totals).sum(0)
+        sums, weights = (torch.cat(parts) for parts in zip(*self.groups, strict=True))
+        spread = (sums - sums.sum() / weights.sum() * weights).square().sum().sqrt()
+        factor = math.sqrt(len(sums) / (len(sums) - 1)) if len(sums) > 1 else math.nan
+        error = spread * factor / weights.sum()
+        accuracy = torch.stack(self.correct).sum() / self.num_samples
+        return Evaluation(*torch.stack([total_sum / total_weight + penalty, error, accuracy]).tolist())
 
 
 class LossOfBatch(nn.Module):
@@ -39,14 +81,67 @@ def group_totals(loss: Loss, outputs: Any, batch: Batch, total: Totals) -> tuple
     return torch.stack([s.double() for s, _ in groups]), torch.stack([w.double() for _, w in groups])
 
 
-def second_product(total: Tensor, parts: list[Tensor], along: list[Tensor]) -> tuple[Tensor, ...]:
-    """Derivative of <d total / d parts, along> by the parts: double backward."""
-    gradients = torch.autograd.grad(total, parts, create_graph=True, materialize_grads=True)
+def gradients(total: Tensor, parts: Sequence[Tensor], *, graph: bool = False) -> tuple[Tensor | None, ...]:
+    """Gradient of a chunk's sum, None for what it does not depend on; with `graph`, to be differentiated again.
+
+    InputError where torch refuses.
+    """
+    with _refusals("a layer or the loss has no derivative in torch"):
+        return torch.autograd.grad(total, parts, create_graph=graph, allow_unused=True)
+
+
+@contextmanager
+def _refusals(what: str) -> Iterator[None]:
+    """What torch raises for a derivative that it does not have, as an InputError."""
+    try:
+        yield
+    except (RuntimeError, NotImplementedError) as error:
+        if memory.out_of_memory(error):
+            raise
+        raise InputError(f"{what}: {one_line(error)[:160]}") from error
+
+
+def second_product(
+    first: Sequence[Tensor | None],
+    parts: Sequence[Tensor],
+    along: Sequence[Tensor],
+    *,
+    keep: bool = False,
+    block: bool = False,
+) -> tuple[Tensor, ...]:
+    """Derivative of <first, along> by the parts; `keep` the graph; `block`: `along` holds several, one a row."""
     # A gradient that does not depend on the params (a loss linear in them) has a zero row in the Hessian.
-    curved = [(g, v) for g, v in zip(gradients, along, strict=True) if g.requires_grad]
+    curved = [(g, v) for g, v in zip(first, along, strict=True) if g is not None and g.requires_grad]
     if not curved:
-        return tuple(torch.zeros_like(part) for part in parts)
-    return torch.autograd.grad([g for g, _ in curved], parts, [v for _, v in curved], materialize_grads=True)
+        shape = along[0].shape[:1] if block else ()
+        return tuple(part.new_zeros(shape + part.shape) for part in parts)
+    with _refusals("a layer or the loss has no second derivative in torch"):
+        return torch.autograd.grad(
+            [g for g, _ in curved],
+            parts,
+            [v for _, v in curved],
+            retain_graph=keep,
+            materialize_grads=True,
+            is_grads_batched=block,
+        )
+
+
+def suspects(first: Sequence[Tensor | None]) -> list[str]:
+    """Names of the custom functions behind a gradient, which may lack the second derivative that they seem to have."""
+    nodes = [g.grad_fn for g in first if g is not None]
+    seen: set[Any] = set()
+    names: dict[str, None] = {}
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        nodes += [following for following, _ in node.next_functions]
+        if node.name() == "torch::autograd::Error":
+            names["a function marked once_differentiable"] = None
+        elif isinstance(node, torch.autograd.function.BackwardCFunction):
+            names[node.name().removesuffix("Backward")] = None
+    return list(names)
 
 
 def correct(outputs: Any, batch: Batch) -> Tensor:

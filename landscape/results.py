@@ -59,6 +59,10 @@ class Eigenpairs(Result):
     kind: ClassVar[str] = "eigenpairs"
     eigenvalues: Array = quantity("eigenvalues, descending", dims=("pair",), unit="loss / param^2")
     residuals: Array = quantity("|Hv - lv| / max |l|, by a fresh product", dims=("pair",))
+    low: Array | None = quantity(
+        "an eigenvalue lies above this, by the residual", dims=("pair",), unit="loss / param^2", optional=True
+    )
+    high: Array | None = quantity("and below this", dims=("pair",), unit="loss / param^2", optional=True)
     operator: str = quantity("the matrix whose eigenvalues these are")
     which: str = quantity("the end of the spectrum: largest, smallest or both")
     num_matvecs: int = quantity("matrix-vector products spent", unit="products")
@@ -66,7 +70,81 @@ class Eigenpairs(Result):
     num_samples: int | None = quantity("samples in the objective", unit="samples", optional=True)
     loss: float | None = quantity("the objective at this point", unit="loss", optional=True)
     self_check: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    hvp: Mapping[str, Any] = field(default_factory=dict, repr=False)
     vectors: Array | None = in_memory("unit eigenvectors, (n, k)")
+
+    def eigenvectors(self) -> Eigenvectors:
+        """The vectors as a result of their own, for a file beside."""
+        assert self.vectors is not None
+        return Eigenvectors(
+            status=self.status, settings=self.settings, eigenvalues=self.eigenvalues, vectors=self.vectors
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Eigenvectors(Result):
+    """Unit eigenvectors of an operator: n params, k pairs. Large, so they go into a file of their own."""
+
+    kind: ClassVar[str] = "eigenvectors"
+    eigenvalues: Array = quantity("eigenvalues, descending", dims=("pair",), unit="loss / param^2")
+    vectors: Array = quantity("unit eigenvectors, one a column", dims=("param", "pair"))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trace(Result):
+    """Trace of an operator and its Frobenius norm, with standard errors over probes."""
+
+    kind: ClassVar[str] = "trace"
+    value: float = quantity("trace", unit="loss / param^2")
+    stderr: float = quantity("standard error of the trace over probes", unit="loss / param^2")
+    method: str = quantity("hutchinson, hutch++, xtrace, or exact where a whole basis was multiplied")
+    operator: str = quantity("the matrix whose trace this is")
+    frobenius: float = quantity("Frobenius norm", unit="loss / param^2")
+    frobenius_stderr: float = quantity("standard error of the Frobenius norm over probes", unit="loss / param^2")
+    effective_rank: float = quantity("squared trace over squared Frobenius norm")
+    layers: tuple[str, ...] = quantity("names of the param tensors that the parts are of", optional=True)
+    layer_value: Array | None = quantity("parts of the trace", dims=("layer",), unit="loss / param^2", optional=True)
+    layer_stderr: Array | None = quantity(
+        "standard errors of the parts", dims=("layer",), unit="loss / param^2", optional=True
+    )
+    num_matvecs: int = quantity("matrix-vector products spent", unit="products")
+    num_probes: int = quantity("random vectors that the error is over", unit="probes")
+    num_params: int = quantity("size of the operator", unit="params")
+    num_samples: int | None = quantity("samples in the objective", unit="samples", optional=True)
+    loss: float | None = quantity("the objective at this point", unit="loss", optional=True)
+    self_check: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    hvp: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    diagonal: Array | None = in_memory("diagonal of the operator, (n,)")
+    diagonal_stderr: Array | None = in_memory("standard errors of the diagonal, (n,)")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Density(Result):
+    """Distribution of an operator's eigenvalues: one quadrature rule a probe."""
+
+    kind: ClassVar[str] = "density"
+    nodes: Array = quantity("nodes of the quadrature", dims=("probe", "step"), unit="loss / param^2")
+    weights: Array = quantity("weights of the nodes; each row's sum is 1", dims=("probe", "step"))
+    operator: str = quantity("the matrix whose eigenvalues these stand for")
+    trace: float = quantity("trace, by the nodes' mean", unit="loss / param^2")
+    trace_stderr: float | None = quantity(
+        "standard error of the trace over probes", unit="loss / param^2", optional=True
+    )
+    bulk_edge: float = quantity(
+        "mean + 6 standard deviations of the eigenvalues below it, found by iteration", unit="loss / param^2"
+    )
+    num_outliers: float = quantity("eigenvalues above the bulk edge", unit="eigenvalues")
+    num_outliers_stderr: float | None = quantity(
+        "standard error of their number over probes", unit="eigenvalues", optional=True
+    )
+    outlier_share: float = quantity("their share of the trace")
+    num_matvecs: int = quantity("matrix-vector products spent", unit="products")
+    num_params: int = quantity("size of the operator", unit="params")
+    num_samples: int | None = quantity("samples in the objective", unit="samples", optional=True)
+    num_classes: int | None = quantity("classes of the outputs", unit="classes", optional=True)
+    loss: float | None = quantity("the objective at this point", unit="loss", optional=True)
+    self_check: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    hvp: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,4 +250,6 @@ def stored_fields(result_type: type[Result]) -> list[dataclasses.Field[Any]]:
     return [f for f in dataclasses.fields(result_type) if f.metadata.get("stored", True)]
 
 
-KINDS: dict[str, type[Result]] = {kind.kind: kind for kind in (Training, Eigenpairs, Line, Plane, Sharpness)}
+KINDS: dict[str, type[Result]] = {
+    kind.kind: kind for kind in (Training, Eigenpairs, Eigenvectors, Trace, Density, Line, Plane, Sharpness)
+}

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import math
 import os
 import sys
 import tomllib
@@ -40,6 +41,22 @@ def _literal(text: str) -> Any:
     except tomllib.TOMLDecodeError:
         return text
     return parsed["value"] if len(parsed) == 1 else text
+
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of `500M`, `4G`, `4GB`, or a plain number of bytes. Raises UsageError."""
+    number = text.strip().upper().removesuffix("B").rstrip("KMGT")
+    unit = text.strip().upper().removesuffix("B")[len(number) :]
+    try:
+        size = float(number) * UNITS[unit]
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"--memory is a size such as 500M or 4G, got {text!r}") from error
+    if not 0 <= size < math.inf:
+        raise UsageError(f"--memory must be finite and not negative, got {text!r}")
+    return int(size)
 
 
 def load(spec: str) -> Any:

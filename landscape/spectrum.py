@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import InputError, UsageError
+from .errors import InputError, NumericalError, UsageError
 from .krylov import Basis
 from .operators import AbstractOperator
 from .results import Eigenpairs, Status
 
-VERSION = 1
+VERSION = 2
 WHICH = ("largest", "smallest", "both")
 CHECK_STEPS = 10  # Lanczos steps of the random start that looks for a missed eigenvalue
 
@@ -52,8 +52,9 @@ def top_eigenpairs(
     Thick-restart Lanczos with full reorthogonalisation (Wu & Simon 2000). A pair counts as converged where
     |A v - l v| <= tol * max |l| by a fresh product; the largest eigenvalue's error is then at most tol relative,
     and mostly of order tol^2. After convergence a random start, orthogonal to the pairs found, must find nothing
-    beyond them (a Krylov space holds one vector of each eigenspace, so copies of a multiple eigenvalue can hide).
-    Where the basis would fill the space, the dense matrix is used.
+    beyond them (a Krylov space holds one vector of each eigenspace, so copies of a multiple eigenvalue can hide);
+    where it does, the next start is a block of twice as many vectors. Where the basis would fill the space, the dense
+    matrix is used.
 
     Args:
         operator: any AbstractOperator of size n.
@@ -85,12 +86,15 @@ def top_eigenpairs(
         solution = _dense(operator, k, which)
     else:
         solution = _Search(operator, k, which, tol, max_matvecs, min(capacity, n), seed, progress).run()
-    values, vectors, residuals, num_matvecs, checked = solution
+    values, vectors, residuals, scale, num_matvecs, checked = solution
+    reach = residuals * scale
     return Eigenpairs(
         status=Status.CONVERGED if checked and bool((residuals <= tol).all()) else Status.NOT_CONVERGED,
         settings=given,
         eigenvalues=values.numpy(),
         residuals=residuals.numpy(),
+        low=(values - reach).numpy(),
+        high=(values + reach).numpy(),
         operator=operator.name,
         which=which,
         num_matvecs=num_matvecs,
@@ -98,12 +102,14 @@ def top_eigenpairs(
         num_samples=operator.num_samples,
         loss=operator.loss,
         self_check=_plain(check),
+        hvp=operator.report(),
         vectors=vectors.T.cpu().numpy(),
     )
 
 
-# values, vectors (rows), residuals, products spent, and whether nothing was found beyond the values
-Solution = tuple[Tensor, Tensor, Tensor, int, bool]
+# values, vectors (rows), residuals in units of the largest value, that value, products spent, and whether nothing was
+# found beyond the values
+Solution = tuple[Tensor, Tensor, Tensor, float, int, bool]
 
 
 def _plain(check: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,20 +128,22 @@ def _ends(count: int, k: int, which: str) -> Tensor:
 
 def _residuals(operator: AbstractOperator, values: Tensor, vectors: Tensor, scale: float) -> Tensor:
     """|A v - l v| / scale of each row of `vectors`, by fresh products."""
-    products = [operator.matvec(row) for row in vectors]
-    norms = [(p - float(v) * row).double().norm() for p, v, row in zip(products, values, vectors, strict=True)]
-    return torch.stack(norms).cpu() / (scale or 1.0)
+    products = operator.matmat(vectors.T).T
+    left = products.double() - values.to(products.device)[:, None] * vectors.double()
+    return left.norm(dim=1).cpu() / scale
 
 
 def _dense(operator: AbstractOperator, k: int, which: str) -> Solution:
     matrix = operator.dense().double().cpu()
+    if not bool(torch.isfinite(matrix).all()):
+        raise NumericalError("a matrix-vector product is not finite; are the params and the loss?")
     values, columns = torch.linalg.eigh(matrix)
     values, rows = values.flip(0), columns.flip(1).T
     index = _ends(len(values), k, which)
     vectors = rows[index].to(operator.device, operator.dtype)
-    scale = float(values.abs().max())
+    scale = float(values.abs().max()) or 1.0
     residuals = _residuals(operator, values[index], vectors, scale)
-    return values[index], vectors, residuals, operator.size + len(index), True
+    return values[index], vectors, residuals, scale, operator.size + len(index), True
 
 
 class _Search:
@@ -157,6 +165,7 @@ class _Search:
         self.max_matvecs, self.progress = max_matvecs, progress
         self.generator = torch.Generator().manual_seed(seed)
         self.verifications = 0
+        self.width = 1  # random vectors that a check starts with; doubled where one found a missed copy
         self.wanted = min(operator.size, 2 * k if which == "both" else k)
 
     def run(self) -> Solution:
@@ -188,13 +197,13 @@ class _Search:
     def _grow(self) -> bool:
         """Lanczos steps until the wanted pairs look converged (True), the basis is full, or the budget is spent."""
         basis = self.basis
-        while basis.count < basis.capacity and not self._spent():
+        while not basis.full and not self._spent():
             self._step()
             if basis.count < self.wanted:
                 continue
             values, coefficients = basis.ritz()
             index = _ends(len(values), self.k, self.which)
-            estimates = (basis.coupling * coefficients[-1, index]).abs() / (float(values.abs().max()) or 1.0)
+            estimates = basis.residuals(coefficients[:, index]) / (float(values.abs().max()) or 1.0)
             if self.progress:
                 self.progress(basis.num_matvecs + self.verifications, float(estimates.max()))
             # Half the tolerance: the estimate leaves out what restarts and rounding add.
@@ -203,28 +212,28 @@ class _Search:
         return False
 
     def _step(self) -> None:
-        """One Lanczos step; out of an invariant subspace a random start leads on."""
+        """One Lanczos step within the budget; out of an invariant subspace a random start leads on."""
+        self.basis.active = max(1, min(self.basis.active, self._left() - self.wanted))
         self.basis.expand()
-        if self.basis.coupling == 0.0 and self.basis.count < self.basis.capacity:
-            self.basis.start(self.generator)
+        if self.basis.invariant and not self.basis.full:
+            self.basis.start(self.generator, self.width)
 
     def _restart(self, values: Tensor, coefficients: Tensor) -> None:
         """Keeps the wanted Ritz pairs and half as many again of their neighbours, which speed convergence."""
         spare = (self.basis.capacity - len(_ends(len(values), self.k, self.which))) // 3
         kept = self.k + (spare // 2 if self.which == "both" else spare)
         index = _ends(len(values), kept, self.which)
-        invariant = self.basis.coupling == 0.0
         self.basis.restart(values[index], coefficients[:, index])
-        if invariant:
-            self.basis.start(self.generator)
+        if self.basis.invariant:
+            self.basis.start(self.generator, self.width)
 
-    def _verified(self, values: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _verified(self, values: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
         vectors = vectors / vectors.norm(dim=1, keepdim=True)
         scale = float(self.basis.projected[: self.basis.count, : self.basis.count].diagonal().abs().max())
-        scale = max(scale, float(values.abs().max()))
+        scale = max(scale, float(values.abs().max())) or 1.0
         residuals = _residuals(self.operator, values, vectors, scale)
         self.verifications += len(values)
-        return values, vectors, residuals
+        return values, vectors, residuals, scale
 
     def _missed(self, values: Tensor, coefficients: Tensor) -> bool:
         """Whether a random start orthogonal to the basis finds a value beyond the wanted ones.
@@ -233,9 +242,14 @@ class _Search:
         """
         before = values[_ends(len(values), self.k, self.which)]
         self._restart(values, coefficients)
-        self.basis.start(self.generator)
-        for _ in range(min(CHECK_STEPS, self.basis.capacity - self.basis.count)):
+        self.basis.start(self.generator, self.width)
+        self.basis.join()  # with what waited: a value that only crept up on may hide there
+        spent = self.basis.num_matvecs
+        while not self.basis.full and self.basis.num_matvecs - spent + self.basis.active <= CHECK_STEPS:
             self._step()
         after = self.basis.ritz()[0]
         after = after[_ends(len(after), self.k, self.which)]
-        return bool(((after - before).abs() > self.tol * values.abs().max()).any())
+        missed = bool(((after - before).abs() > self.tol * values.abs().max()).any())
+        if missed:
+            self.width = min(2 * self.width, CHECK_STEPS)
+        return missed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +38,19 @@ class Layout:
         """Views of a vector (n,) as tensors of the params' shapes."""
         parts = vector.split(self.sizes)
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def matching(self, pattern: str) -> Layout:
+        """The layout of the params whose names a glob pattern matches; InputError where there is none."""
+        chosen = [(n, s) for n, s in zip(self.names, self.shapes, strict=True) if fnmatch.fnmatchcase(n, pattern)]
+        if not chosen:
+            some = ", ".join(self.names[:3]) + (" ..." if len(self.names) > 3 else "")
+            raise InputError(f"no param is named like {pattern!r}; the params are {some}")
+        return Layout(tuple(n for n, _ in chosen), tuple(s for _, s in chosen))
+
+    def leading(self, vector: Tensor) -> str:
+        """The name of the param where a vector (n,) is largest; where it is not finite, if it is so anywhere."""
+        sizes = [float(part.abs().max()) if part.numel() else 0.0 for part in self.split(vector)]
+        return self.names[max(range(len(sizes)), key=lambda i: math.inf if math.isnan(sizes[i]) else sizes[i])]
 
     def named(self, vector: Tensor) -> dict[str, Tensor]:
         """The views of `split`, by name."""

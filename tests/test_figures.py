@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from landscape import draw as drawing
-from landscape.results import Eigenpairs, Line, Plane, Sharpness, Status, Training
+from landscape.results import Density, Eigenpairs, Line, Plane, Sharpness, Status, Trace, Training
 from landscape.store import Store
 from landscape.studies.figures import draw_store
 
@@ -47,6 +47,28 @@ def eigenpairs(name, values):
     )  # fmt: skip
 
 
+def trace(name, layers=True):
+    parts = {
+        "layers": ("0.weight", "0.bias"),
+        "layer_value": np.array([2.0, 0.5]),
+        "layer_stderr": np.array([0.1, 0.1]),
+    }
+    return Trace(
+        **STATUS, **settings("trace", name), value=2.5, stderr=0.1, method="hutchinson", operator="hessian",
+        frobenius=1.5, frobenius_stderr=0.1, effective_rank=2.8, num_matvecs=30, num_probes=30, num_params=50,
+        num_samples=7, loss=0.1, **(parts if layers else {}),
+    )  # fmt: skip
+
+
+def density(name, scale=1.0):
+    nodes = scale * np.array([[1.0, 1e-3, -1e-4], [1.1, 2e-3, -2e-4]])
+    return Density(
+        **STATUS, **settings("density", name), nodes=nodes, weights=np.array([[0.1, 0.5, 0.4], [0.2, 0.4, 0.4]]),
+        operator="ggn", trace=1.0, trace_stderr=0.1, bulk_edge=0.01 * scale, num_outliers=3.0, num_outliers_stderr=0.5,
+        outlier_share=0.9, num_matvecs=6, num_params=50, num_samples=7, num_classes=3, loss=0.1,
+    )  # fmt: skip
+
+
 def training(name):
     rows = np.arange(5.0)
     return Training(
@@ -70,7 +92,8 @@ def store(tmp_path):
     for label, result in [
         ("a", plane("p1")), ("b", plane("p2", 30.0, hole=True)), ("a--b", line("l")), ("a", eigenpairs("e1", [3, 1.0])),
         ("b", eigenpairs("e2", [1, -0.5])), ("a", training("t1")), ("b", training("t2")), ("a", sharpness("s1", 1e-3)),
-        ("b", sharpness("s2", 1e-2)),
+        ("b", sharpness("s2", 1e-2)), ("a", trace("t3")), ("b", trace("t4", layers=False)), ("a", density("d1")),
+        ("b", density("d2", 7.0)),
     ]:  # fmt: skip
         store.add(label, result)
     return store
@@ -80,7 +103,7 @@ def test_every_kind_is_drawn_as_pdf_and_png(store, tmp_path):
     before = plt.get_fignums()
     written = draw_store(store.path, tmp_path / "out")
     names = {path.name for path in written}
-    expected = {"training", "eigenvalues", "sharpness", "line-a--b", "plane", "surface"}
+    expected = {"training", "eigenvalues", "trace", "density", "sharpness", "line-a--b", "plane", "surface"}
     assert names == {f"{name}.{form}" for name in expected for form in ("pdf", "png")}
     for path in written:
         content = path.read_bytes()
@@ -102,7 +125,16 @@ def test_compared_planes_share_levels_over_the_finite_points(store):
 
 
 def test_draw_takes_any_result():
-    for result in (plane("p"), line("l"), eigenpairs("e", [1.0]), training("t"), sharpness("s", 0.1)):
+    several = (
+        plane("p"),
+        line("l"),
+        eigenpairs("e", [1.0]),
+        training("t"),
+        sharpness("s", 0.1),
+        trace("t"),
+        density("d"),
+    )
+    for result in several:
         figure, axes = plt.subplots(layout="constrained")
         assert drawing.draw(result, axes) is axes
         figure.canvas.draw()

@@ -12,10 +12,11 @@ ROOT = Path(__file__).parent.parent / "landscape"
 LAYERS = (
     {"errors", "results", "files", "digest", "specs", "provenance"},
     {"vectors", "models", "data", "losses"},
-    {"recipe", "checkpoint", "training", "execution", "passes", "code"},
+    {"recipe", "checkpoint", "training", "execution", "passes", "code", "memory", "chunking"},
     {"objective"},
+    {"products"},
     {"operators"},
-    {"krylov", "spectrum", "slices", "sharpness"},
+    {"krylov", "spectrum", "traces", "quadrature", "subspace", "slices", "sharpness"},
     {"store"},
     {"draw"},
     {"studies"},

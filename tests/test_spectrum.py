@@ -7,7 +7,7 @@ import torch
 from problems import DTYPE, PROBLEMS, problem
 from torch.func import functional_call, grad, jacrev, jvp
 
-from landscape import Dense, Hessian, Objective, to_scipy, top_eigenpairs
+from landscape import Dense, Hessian, Objective, top_eigenpairs
 from landscape.errors import InputError, NumericalError
 from landscape.operators.selfcheck import check_hessian
 
@@ -65,7 +65,7 @@ def test_lanczos_equals_the_dense_path_and_scipy():
     objective = Objective("mlp", "cross_entropy", "digits", dtype=DTYPE, samples=100)
     operator = Hessian(objective)
     found = top_eigenpairs(operator, 3, tol=1e-9)
-    reference = scipy.sparse.linalg.eigsh(to_scipy(operator), k=3, which="LA", tol=1e-10, return_eigenvectors=False)
+    reference = scipy.sparse.linalg.eigsh(operator.to_scipy(), k=3, which="LA", tol=1e-10, return_eigenvectors=False)
     np.testing.assert_allclose(found.eigenvalues, np.sort(reference)[::-1], rtol=1e-9)
 
 

@@ -13,7 +13,19 @@ import numpy as np
 import pytest
 
 from landscape.errors import InputError, one_line
-from landscape.results import KINDS, Eigenpairs, Line, Plane, Sharpness, Status, Training, stored_fields
+from landscape.results import (
+    KINDS,
+    Density,
+    Eigenpairs,
+    Eigenvectors,
+    Line,
+    Plane,
+    Sharpness,
+    Status,
+    Trace,
+    Training,
+    stored_fields,
+)
 from landscape.store import SCHEMA_VERSION, Store
 
 AWKWARD = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 5e-324, 1 / 3])
@@ -27,6 +39,8 @@ def eigenpairs(tag=0, **changed):
         "settings": {"kind": "eigenpairs", "version": 1, "k": 3, "tag": tag},
         "eigenvalues": np.array([3.5, 1 / 3, -0.25]),
         "residuals": np.array([1e-9, 2e-8, np.nan]),
+        "low": np.array([3.4, 0.3, -np.inf]),
+        "high": np.array([3.6, 0.4, np.inf]),
         "operator": "hessian",
         "which": "both",
         "num_matvecs": 17,
@@ -118,9 +132,78 @@ def training(tag=0, **changed):
     return Training(**(fields | changed))
 
 
-MAKERS = {"eigenpairs": eigenpairs, "line": line, "plane": plane, "sharpness": sharpness, "training": training}
+def eigenvectors(tag=0, **changed):
+    fields = {
+        "status": Status.CONVERGED,
+        "settings": {"kind": "eigenpairs", "tag": tag},
+        "eigenvalues": np.array([3.5, 1 / 3]),
+        "vectors": np.arange(10.0, dtype=np.float32).reshape(5, 2) / 7,
+    }
+    return Eigenvectors(**(fields | changed))
+
+
+MEASURED = {
+    "num_matvecs": 17,
+    "num_params": 26122,
+    "num_samples": 1437,
+    "loss": 1 / 7,
+    "self_check": {"verdict": "agrees"},
+    "hvp": {"path": "double", "kept_chunks": 2, "agreement": None},
+}
+
+
+def trace(tag=0, **changed):
+    fields = {
+        "status": Status.CONVERGED,
+        "settings": {"kind": "trace", "tag": tag},
+        "value": 1 / 3,
+        "stderr": 5e-324,
+        "method": "hutch++",
+        "operator": "ggn",
+        "frobenius": 2.5,
+        "frobenius_stderr": 0.0,
+        "effective_rank": np.inf,
+        "layers": ("0.weight", "0.bias"),
+        "layer_value": np.array([1.5, np.nan]),
+        "layer_stderr": np.array([0.5, -0.0]),
+        "num_probes": 30,
+    }
+    return Trace(**(fields | MEASURED | changed))
+
+
+def density(tag=0, **changed):
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "density", "tag": tag},
+        "nodes": np.linspace(-1, 1, 6).reshape(2, 3),
+        "weights": np.full((2, 3), 1 / 3),
+        "operator": "hessian",
+        "trace": -1 / 3,
+        "trace_stderr": 0.25,
+        "bulk_edge": 1e-300,
+        "num_outliers": 10.5,
+        "num_outliers_stderr": 0.5,
+        "outlier_share": 0.75,
+        "num_classes": 10,
+    }
+    return Density(**(fields | MEASURED | changed))
+
+
+MAKERS = {
+    "density": density,
+    "eigenpairs": eigenpairs,
+    "eigenvectors": eigenvectors,
+    "line": line,
+    "plane": plane,
+    "sharpness": sharpness,
+    "trace": trace,
+    "training": training,
+}
 NONES = {
-    "eigenpairs": ("num_samples", "loss"),
+    "density": ("trace_stderr", "num_outliers_stderr", "num_samples", "num_classes", "loss"),
+    "eigenpairs": ("low", "high", "num_samples", "loss"),
+    "eigenvectors": (),
+    "trace": ("layers", "layer_value", "layer_stderr", "num_samples", "loss"),
     "line": ("accuracy", "test_loss", "test_accuracy", "barrier", "error_barrier"),
     "plane": ("accuracy", "test_loss", "test_accuracy"),
     "sharpness": ("stderr",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,8 @@ from ..errors import InputError
 from ..vectors import digest_of
 
 Batch = tuple[Tensor, Tensor] | dict[str, Tensor]
+
+SECOND_LOOK = 2  # batches of a loader that are read a second time
 
 # The permutation behind --samples: the first N of it are the same samples for every model and command.
 PERMUTATION_SEED = 20_170_415
@@ -106,8 +108,8 @@ def cut(batch: Batch, index: slice | Tensor) -> Batch:
 def samples_of(data: Any) -> Samples:
     """Samples of an `(inputs, targets)` pair, a dict of tensors, a map-style Dataset, or an iterable of batches.
 
-    Raises InputError for anything else, for unequal lengths, for no samples, and for a Dataset whose items differ
-    between two readings (augmentation): the loss of such data is not a function of the params.
+    Raises InputError for anything else, for unequal lengths, for no samples, and for a Dataset or a loader that gives
+    other samples when read again (shuffling, augmentation): the loss of such data is not a function of the params.
     """
     if isinstance(data, Samples):
         return data
@@ -116,10 +118,29 @@ def samples_of(data: Any) -> Samples:
     if isinstance(data, Dataset):
         return _of_dataset(data)
     if isinstance(data, Iterable):
-        return _joined([_batch(item) for item in data])
+        batches = [_batch(item) for item in data]
+        if not isinstance(data, (Sequence, Iterator)):
+            _refuse_other_batches(batches, data)
+        return _joined(batches)
     raise InputError(
         f"data must be (inputs, targets) tensors, a Dataset or a list of batches, got {type(data).__name__}"
     )
+
+
+def _refuse_other_batches(batches: list[Batch], loader: Iterable[Any]) -> None:
+    """InputError where a second pass over a loader begins with other batches: it shuffles or augments."""
+    with torch.random.fork_rng(devices=[]):
+        for index, (first, item) in enumerate(zip(batches[:SECOND_LOOK], loader, strict=False)):
+            second = _batch(item)
+            if any(not _same(named(first)[key], named(second).get(key)) for key in named(first)):
+                raise InputError(
+                    f"batch {index} of the loader differs between two passes: it shuffles or augments; "
+                    f"use shuffle=False without augmentation, or pass one pass of it as a list: list(loader)"
+                )
+
+
+def _same(one: Tensor, other: Tensor | None) -> bool:
+    return other is not None and one.shape == other.shape and bool(torch.equal(one, other))
 
 
 def _is_pair(data: Any) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from ..results import Eigenpairs, Line, Plane, Result, Sharpness, Training
+from ..results import Density, Eigenpairs, Line, Plane, Result, Sharpness, Trace, Training
+from .density import draw_density
 from .eigenvalues import draw_eigenvalues
 from .line import draw_line
 from .plane import draw_plane
 from .sharpness import draw_sharpness
+from .trace import draw_trace
 from .training import draw_training
 
 
@@ -22,6 +24,10 @@ def draw(result: Result, ax: Axes | None = None, *, label: str = "") -> Axes:
     match result:
         case Eigenpairs():
             draw_eigenvalues({label or result.operator: result}, axes)
+        case Trace():
+            draw_trace({label or result.method: result}, axes)
+        case Density():
+            draw_density({label or result.operator: result}, axes)
         case Line():
             draw_line(result, axes)
         case Plane():

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ..results import Eigenpairs
-from .style import look
+from .style import look, matrices
 
 
 def draw_eigenvalues(pairs: Mapping[str, Eigenpairs], axes: Axes) -> None:
@@ -30,6 +30,7 @@ def draw_eigenvalues(pairs: Mapping[str, Eigenpairs], axes: Axes) -> None:
     else:
         axes.set_yscale("symlog", linthresh=float(np.abs(values).max()) * 1e-3)
         axes.axhline(0, color="0.6", linewidth=0.6)
-    axes.set(xlabel="rank", ylabel=r"eigenvalue of the Hessian, $\lambda$")
+    names = matrices(p.operator for p in pairs.values())
+    axes.set(xlabel="rank", ylabel=rf"eigenvalue of the {names}, $\lambda$")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()

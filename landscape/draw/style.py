@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,6 +49,22 @@ def style() -> Iterator[None]:
         finally:
             for number in set(plt.get_fignums()) - open_before:
                 plt.close(number)
+
+
+# How the operators are called in a sentence.
+OPERATORS = {
+    "hessian": "Hessian",
+    "ggn": "Gauss-Newton matrix",
+    "fisher": "Fisher matrix",
+    "fisher-mc": "Fisher matrix (drawn targets)",
+    "empirical-fisher": "empirical Fisher matrix",
+    "gradient-covariance": "gradient covariance",
+}
+
+
+def matrices(names: Iterable[str]) -> str:
+    """The operators of these names, for the label of an axis."""
+    return " / ".join(OPERATORS.get(name, name) for name in sorted(set(names)))
 
 
 def look(index: int) -> dict[str, Any]:

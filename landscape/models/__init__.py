@@ -1,5 +1,5 @@
 """Networks by name, and those that a user brings by SPEC."""
 
-from .registry import BUILTIN, build_model
+from .registry import BUILTIN, build_model, resolve_model
 
-__all__ = ["BUILTIN", "build_model"]
+__all__ = ["BUILTIN", "build_model", "resolve_model"]

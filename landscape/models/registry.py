@@ -44,3 +44,13 @@ def _build(spec: str, arguments: dict[str, Any], splits: Splits) -> nn.Module:
     if not isinstance(found, nn.Module):
         raise InputError(f"--model {spec} must give a torch.nn.Module, got {type(found).__name__}")
     return found
+
+
+def resolve_model(model: nn.Module | Callable[[], nn.Module] | str, splits: Splits, seed: int) -> nn.Module:
+    """The network that a user of the library names: itself, a callable that makes it, or a name or SPEC."""
+    if isinstance(model, str):
+        return build_model(model, {}, splits, seed)
+    made = model if isinstance(model, nn.Module) else model()
+    if not isinstance(made, nn.Module):
+        raise InputError(f"model must be or make a torch.nn.Module, got {type(made).__name__}")
+    return made

@@ -1,7 +1,23 @@
 """Operators: symmetric matrices known by their products."""
 
-from .base import AbstractOperator, to_scipy
+from .base import AbstractOperator
+from .deflated import Deflated
 from .dense import Dense
+from .empirical_fisher import EmpiricalFisher
+from .fisher import Fisher
+from .gauss_newton import GaussNewton
+from .gradient_covariance import GradientCovariance
 from .hessian import Hessian
+from .shifted import Shifted
 
-__all__ = ["AbstractOperator", "Dense", "Hessian", "to_scipy"]
+__all__ = [
+    "AbstractOperator",
+    "Deflated",
+    "Dense",
+    "EmpiricalFisher",
+    "Fisher",
+    "GaussNewton",
+    "GradientCovariance",
+    "Hessian",
+    "Shifted",
+]

@@ -21,6 +21,7 @@ class AbstractOperator(ABC):
     device: torch.device
     loss: float | None = None
     num_samples: int | None = None
+    num_classes: int | None = None
 
     @abstractmethod
     def matvec(self, vector: Tensor) -> Tensor:
@@ -43,15 +44,27 @@ class AbstractOperator(ABC):
         matrix = self.matmat(torch.eye(self.size, dtype=self.dtype, device=self.device))
         return (matrix + matrix.T) / 2
 
+    def report(self) -> Mapping[str, Any]:
+        """How products are made, for the results; empty where there is nothing to tell."""
+        return {}
 
-def to_scipy(operator: AbstractOperator) -> LinearOperator:
-    """The operator for scipy.sparse.linalg (eigsh, cg ...); each product passes through the CPU."""
+    def blocks(self) -> Mapping[str, slice]:
+        """Where the params' tensors lie in a vector, by name; one block `all` where there are none."""
+        return {"all": slice(0, self.size)}
 
-    def matvec(vector: np.ndarray) -> np.ndarray:
-        tensor = torch.as_tensor(vector.reshape(-1), dtype=operator.dtype, device=operator.device)
-        return operator.matvec(tensor).cpu().numpy()
+    def to_scipy(self) -> LinearOperator:
+        """The operator for scipy.sparse.linalg (eigsh, cg ...); each product passes through the CPU."""
 
-    dtype = np.dtype(str(operator.dtype).removeprefix("torch."))
-    shape = (operator.size, operator.size)
-    # rmatvec: the matrix is symmetric
-    return LinearOperator(shape, matvec=matvec, rmatvec=matvec, dtype=dtype)  # pyright: ignore[reportCallIssue]
+        def matvec(vector: np.ndarray) -> np.ndarray:
+            return self.matvec(self._tensor(vector.reshape(-1))).cpu().numpy()
+
+        def matmat(matrix: np.ndarray) -> np.ndarray:
+            return self.matmat(self._tensor(matrix)).cpu().numpy()
+
+        dtype = np.dtype(str(self.dtype).removeprefix("torch."))
+        # rmatvec: the matrix is symmetric
+        functions: dict[str, Any] = {"matvec": matvec, "rmatvec": matvec, "matmat": matmat}
+        return LinearOperator((self.size, self.size), dtype=dtype, **functions)  # pyright: ignore[reportCallIssue]
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(array), dtype=self.dtype, device=self.device)

@@ -26,6 +26,9 @@ class Dense(AbstractOperator):
     def matvec(self, vector: Tensor) -> Tensor:
         return self.matrix @ vector
 
+    def matmat(self, matrix: Tensor) -> Tensor:
+        return self.matrix @ matrix
+
     def identity(self) -> Mapping[str, Any]:
         return {"matrix": digest_of({"": self.matrix})}
 

@@ -5,30 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
 from ..objective import Objective
-from .base import AbstractOperator
+from ..products import HessianForm
+from .sampled import SampledOperator
 from .selfcheck import check_hessian
 
 
-class Hessian(AbstractOperator):
-    """d^2 L / dw^2 of an Objective, by its HVP (double backward). A product costs about four gradient passes."""
+class Hessian(SampledOperator):
+    """d^2 L / dw^2 of an Objective, its l2 penalty included.
+
+    A product costs 1.5 to 3 gradient passes with all chunks kept, 2.5 to 5 with none.
+
+    Args:
+        objective: the point, the samples, and the params (n of them, or a block).
+        hvp: `auto`, `double` or `linearize`.
+        memory: bytes that chunks may keep; by default half of what is free.
+    """
 
     name = "hessian"
 
-    def __init__(self, objective: Objective) -> None:
-        self.objective = objective
-        self.size = objective.layout.size
-        self.dtype, self.device = objective.dtype, objective.device
-        self.num_samples = objective.num_samples
-        self.loss = objective.value()
-
-    def matvec(self, vector: Tensor) -> Tensor:
-        return self.objective.hvp(vector)
-
-    def identity(self) -> Mapping[str, Any]:
-        return self.objective.identity
+    def __init__(self, objective: Objective, *, hvp: str = "auto", memory: int | None = None) -> None:
+        super().__init__(objective, HessianForm(objective), hvp=hvp, memory=memory, ridge=objective.l2)
 
     def self_check(self, seed: int) -> Mapping[str, Any]:
+        self.engine.build()  # it names the samples and params that are at fault
         return check_hessian(self.objective, seed)

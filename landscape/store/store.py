@@ -36,6 +36,11 @@ class Entry:
     provenance: Mapping[str, Any]
 
 
+def vectors_path(path: str | os.PathLike[str]) -> Path:
+    """The store of large arrays beside a store: FILE.vectors.h5 for FILE.h5."""
+    return Path(path).with_suffix(".vectors.h5")
+
+
 class Store:
     """An HDF5 file of results: `/<label>/<kind>`.
 

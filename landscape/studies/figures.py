@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from .. import draw, files
 from ..draw.style import WIDTH
 from ..errors import InputError
-from ..results import Eigenpairs, Line, Plane, Result, Sharpness, Training
+from ..results import Density, Eigenpairs, Line, Plane, Result, Sharpness, Trace, Training
 from ..store import Entry, Store
 
 FORMATS = ("pdf", "png")
@@ -54,6 +54,12 @@ def figures(entries: list[Entry]) -> Iterator[tuple[str, Figure]]:
     pairs = _by_label(entries, Eigenpairs)
     if pairs:
         yield "eigenvalues", _single(lambda axes: draw.draw_eigenvalues(pairs, axes))
+    traces = _by_label(entries, Trace)
+    if traces:
+        yield "trace", _single(lambda axes: draw.draw_trace(traces, axes))
+    densities = _by_label(entries, Density)
+    if densities:
+        yield "density", _single(lambda axes: draw.draw_density(densities, axes))
     measured = [(e.label, e.result) for e in entries if isinstance(e.result, Sharpness)]
     if measured:
         yield "sharpness", _single(lambda axes: draw.draw_sharpness(measured, axes))

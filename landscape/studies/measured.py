@@ -42,6 +42,9 @@ class Request:
     chunk: int | None = None
     labels: tuple[str, ...] = ()
     trust_recipe: bool = False
+    params: str | None = None  # a glob pattern: the block of params that is measured
+    hvp: str = "auto"
+    memory: int | None = None  # bytes that products may keep
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,7 @@ class _Shared:
             samples,
             l2=l2,
             samples=count,
+            params=request.params,
             chunk=request.chunk,
             bn=request.bn,
             bn_batch=request.bn_batch,
