@@ -19,9 +19,9 @@ from landscape.errors import LandscapeError, one_line
 COMMANDS = {
     "demo": ("demo", "The main job on the embedded digits data: train, measure, compare, draw."),
     "train": ("train", "Train a network from flags; write a checkpoint with its recipe."),
-    "eigen": ("eigen", "Top and bottom eigenvalues of the Hessian at a minimum."),
-    "trace": ("trace", "Trace and Frobenius norm of the Hessian, by layer too."),
-    "density": ("density", "Distribution of the Hessian's eigenvalues."),
+    "eigen": ("eigen", "Top and bottom eigenvalues of the Hessian, or of another curvature matrix."),
+    "trace": ("trace", "Trace and Frobenius norm of a curvature matrix, by layer too."),
+    "density": ("density", "Distribution of the eigenvalues of a curvature matrix."),
     "sharpness": ("sharpness", "Keskar's sharpness of a minimum."),
     "line": ("line", "Loss along a direction, or between two minima."),
     "plane": ("plane", "Loss over a plane around a minimum."),

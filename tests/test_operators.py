@@ -319,6 +319,7 @@ def test_memory_that_runs_out_while_chunks_are_kept_lowers_the_budget(monkeypatc
     found = operator.matvec(v)
     assert operator.report()["halvings"] == 1
     assert operator.report()["chunk"] == 5
+    assert 0 < operator.report()["kept_chunks"] < operator.report()["chunks"]
     assert torch.allclose(found, problem("tanh-mlp").objective().hvp(v), rtol=1e-10)
 
 

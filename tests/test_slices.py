@@ -190,3 +190,13 @@ def test_the_error_barrier_is_that_of_the_accuracies():
     loss, accuracy = np.array([9.0, 1.0, 4.0, 2.0]), np.array([0.0, 0.9, 0.5, 0.7])
     assert barriers(alpha, loss, accuracy) == (pytest.approx(2.5), pytest.approx(0.3))
     assert barriers(alpha[1:3], loss[1:3], accuracy[1:3]) == (None, None)
+
+
+def test_a_line_of_a_block_leaves_the_other_params_where_they_are():
+    case = problem("tanh-mlp")
+    start = case.objective(params="0.*")
+    other = {name: tensor + 0.3 for name, tensor in case.model.state_dict().items()}
+    found = line(start, start.at(other), [0.0, 1.0])
+    mixed = {**case.model.state_dict(), "0.weight": other["0.weight"], "0.bias": other["0.bias"]}
+    assert found.loss[1] == pytest.approx(case.objective().at(mixed).value(), rel=1e-12)
+    assert found.unit_length == pytest.approx(0.3 * start.layout.size**0.5)

@@ -62,7 +62,10 @@ def check_gram(
     product, numbers = _plain_questions(part, lambda x: own.multiply(x[:, None])[:, 0].to(part.dtype), u, v)
     value = float(v @ product)
     if value < -ROUNDING[part.dtype] * float(product.norm()):
-        raise NumericalError(f"self-check: v'Av is {value:.1e} for a matrix without negative eigenvalues")
+        raise NumericalError(
+            f"self-check: v'Av is {value:.1e} for a matrix without negative eigenvalues; "
+            f"is the loss convex in the outputs?"
+        )
 
     def truths(exact: Objective) -> tuple[Tensor, list[Tensor]]:
         reference = engine(exact)

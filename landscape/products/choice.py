@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,36 +20,38 @@ from .makers import DoubleMaker, LinearMaker, Maker
 # Relative difference from reverse mode above which a traced product is not believed.
 AGREES = {torch.float32: 1e-3, torch.float64: 1e-8}
 WORTH_TRACING = 0.03  # seconds of a product over all samples below which a trace costs more than it saves
-PREFERENCE = 0.95  # linearize is left only where double is faster by more than this, so that noise decides less
+PREFERENCE = 0.85  # linearize is left only where double is faster by more than this, so that noise decides less
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Seconds of the first chunk's product, kept and built again, and of the objective's gradient."""
+class Trial:
+    """The first chunk by one path: what was built, its product, and the seconds and bytes that these took."""
 
-    kept: float
-    again: float
-    bytes_kept: int
+    maker: Maker
+    built: Any
+    product: tuple[Tensor, ...]
+    build_seconds: float
+    product_seconds: float
+    kept_bytes: int
+
+    def expected(self, share_kept: float) -> float:
+        """Seconds of a chunk's product where that share of the chunks is kept."""
+        return self.product_seconds + (1 - share_kept) * self.build_seconds
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A path and why it was taken."""
+    """A path, why it was taken, and its first chunk beside the reference."""
 
-    maker: Maker
+    trial: Trial
     double: DoubleMaker  # the reference
+    reference: tuple[Tensor, ...]  # the first chunk's product by it
     reason: str
-    cost: Cost
-    gradient: float  # seconds of the gradient on the first chunk
-
-    def because(self, reason: str) -> Choice:
-        """The same for another reason."""
-        return replace(self, reason=reason)
+    gradient_seconds: float  # of the first chunk
 
     def passes(self, kept: int, chunks: int) -> float:
         """Cost of a product in gradient passes with so many chunks kept."""
-        share = kept / chunks
-        return (share * self.cost.kept + (1 - share) * self.cost.again) / max(self.gradient, 1e-9)
+        return self.trial.expected(kept / chunks) / max(self.gradient_seconds, 1e-9)
 
 
 def choose(
@@ -56,26 +59,21 @@ def choose(
 ) -> Choice:
     """The path for these chunks. Raises InputError or NumericalError where the path asked for cannot be taken."""
     parts = [part.requires_grad_() for part in objective.parts()]
-    first = batches[0]
+    first, device = batches[0], objective.device
     double = DoubleMaker(form, parts)
-    reference = double.product(double.build(first), along)
-    gradient = seconds(
-        lambda: torch.autograd.grad(form.value(parts, first).sum(), parts, allow_unused=True), objective.device
-    )
-    by_double = _cost(double, first, along, objective.device)
+    by_double = _tried(double, first, along, device)
+    gradient = seconds(lambda: torch.autograd.grad(form.value(parts, first).sum(), parts, allow_unused=True), device)
 
-    def taken(maker: Maker, cost: Cost, reason: str) -> Choice:
-        return Choice(maker, double, reason, cost, gradient)
+    def taken(trial: Trial, reason: str) -> Choice:
+        return Choice(trial, double, by_double.product, reason, gradient)
 
     if hvp == "double":
-        return taken(double, by_double, "asked for")
-    if hvp == "auto" and by_double.kept * len(batches) < WORTH_TRACING:
-        return taken(double, by_double, "a product is so cheap that tracing it would not pay")
+        return taken(by_double, "asked for")
+    if hvp == "auto" and by_double.product_seconds * len(batches) < WORTH_TRACING:
+        return taken(by_double, "a product is so cheap that tracing it would not pay")
     try:
-        linear = _trusted(
-            LinearMaker(form, parts, batches, list(objective.constants.values())), first, along, reference
-        )
-        by_linear = _cost(linear, first, along, objective.device)
+        constants = list(objective.constants.values())
+        by_linear = _trusted(_tried(LinearMaker(form, double, batches, constants), first, along, device), by_double)
     except Exception as error:
         if memory.out_of_memory(error):
             raise
@@ -83,26 +81,33 @@ def choose(
         if hvp == "linearize":
             kind = NumericalError if isinstance(error, NumericalError) else InputError
             raise kind(f"{reason}; use --hvp auto or double") from error
-        return taken(double, by_double, reason)
+        return taken(by_double, reason)
     if hvp == "linearize":
-        return taken(linear, by_linear, "asked for")
+        return taken(by_linear, "asked for")
 
-    def expected(cost: Cost) -> float:
-        share = min(1.0, budget / max(1, cost.bytes_kept * len(batches)))
-        return share * cost.kept + (1 - share) * cost.again
+    def expected(trial: Trial) -> float:
+        return trial.expected(min(1.0, budget / max(1, trial.kept_bytes * len(batches))))
 
-    if expected(by_double) < PREFERENCE * expected(by_linear):
-        return taken(double, by_double, "faster on the first chunk")
-    return taken(linear, by_linear, "faster on the first chunk")
+    faster = by_double if expected(by_double) < PREFERENCE * expected(by_linear) else by_linear
+    return taken(faster, "faster on the first chunk")
 
 
-def _trusted(maker: LinearMaker, batch: Batch, along: Sequence[Tensor], reference: Sequence[Tensor]) -> LinearMaker:
-    found = maker.product(maker.build(batch), along)
-    difference = relative_difference(found, reference)
-    limit = AGREES[reference[0].dtype]
+def _tried(maker: Maker, batch: Batch, along: Sequence[Tensor], device: torch.device) -> Trial:
+    began = time.perf_counter()
+    built = maker.build(batch)
+    _synchronize(device)
+    build_seconds = time.perf_counter() - began
+    product = maker.product(built, along)
+    product_seconds = min(seconds(lambda: maker.product(built, along), device) for _ in range(2))
+    return Trial(maker, built, product, build_seconds, product_seconds, maker.kept_bytes(built, batch))
+
+
+def _trusted(trial: Trial, reference: Trial) -> Trial:
+    difference = relative_difference(trial.product, reference.product)
+    limit = AGREES[reference.product[0].dtype]
     if not difference <= limit:
         raise NumericalError(f"its product differs from reverse mode by {difference:.1e}, more than {limit:.0e}")
-    return maker
+    return trial
 
 
 def relative_difference(found: Sequence[Tensor], reference: Sequence[Tensor]) -> float:
@@ -113,20 +118,15 @@ def relative_difference(found: Sequence[Tensor], reference: Sequence[Tensor]) ->
     return float(difference) / (float(scale) or 1.0)
 
 
-def _cost(maker: Maker, batch: Batch, along: Sequence[Tensor], device: torch.device) -> Cost:
-    built = maker.build(batch)
-    kept = seconds(lambda: maker.product(built, along), device)
-    size = maker.kept_bytes(built, batch)
-    built = None  # so that the next is not built beside it
-    again = seconds(lambda: maker.product(maker.build(batch), along), device)
-    return Cost(kept, again, size)
-
-
 def seconds(work: Callable[[], object], device: torch.device) -> float:
     """Wall-clock time of `work`, the device's part included."""
-    synchronize = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    synchronize()
+    _synchronize(device)
     began = time.perf_counter()
     work()
-    synchronize()
+    _synchronize(device)
     return time.perf_counter() - began
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from ..data.samples import length
 from ..errors import InputError, NumericalError, ResourceError, UsageError
 from ..objective import Objective
 from ..vectors import flatten
-from .block import useful_block
+from .block import WIDTH, useful_block
 from .choice import AGREES, Choice, choose
 from .forms import Form
 from .makers import Chunk
@@ -55,8 +56,8 @@ class Engine:
         """A V for V of shape (n, s), in float64."""
         self.build()
         with self.objective.running():
-            if self.block is None and matrix.shape[1] > 1:
-                self.block = useful_block(self.chunks[0], self._along(matrix.T), self.objective.device)
+            if self.block is None and matrix.shape[1] >= WIDTH:
+                self.block = useful_block(self.chunks[0], self._along(matrix.T[:WIDTH]), self.choice.trial)
             pieces = [self._product(rows) for rows in matrix.T.split(self.block or 1)]
         return torch.cat(pieces).T
 
@@ -71,7 +72,7 @@ class Engine:
         """Drops what is kept, and halves budget and chunk; ResourceError where both are the least."""
         had, self.chunks, self.kept_bytes = self.kept_bytes, [], 0
         memory.release()
-        if self.budget is not None or had:
+        if had:
             self.budget = had // 2
         try:
             self.objective.shrink()
@@ -85,7 +86,7 @@ class Engine:
             return {}
         kept = sum(chunk.built is not None for chunk in self.chunks)
         return {
-            "path": self.choice.maker.path,
+            "path": self.choice.trial.maker.path,
             "reason": self.choice.reason,
             "chunk": self.objective.chunk,
             "chunks": len(self.chunks),
@@ -125,26 +126,25 @@ class Engine:
         budget = self.budget
         if budget is None:
             budget = int(memory.SHARE * memory.free_bytes(objective.device))
-        self.choice: Choice = choose(objective, self.form, self.hvp, batches, along, budget)
-        self._keep(batches, along, budget)
-        limit = AGREES[objective.dtype]
-        if self.agreement is not None and not self.agreement <= limit:
+        choice = choose(objective, self.form, self.hvp, batches, along, budget)
+        self._keep(choice, batches, along, budget)
+        if self.agreement is not None and not self.agreement <= AGREES[objective.dtype]:
             reason = f"linearize differs from reverse mode by {self.agreement:.1e} over all chunks"
             if self.hvp == "linearize":
                 raise NumericalError(f"{reason}; use --hvp auto or double")
-            self.choice = choose(objective, self.form, "double", batches, along, budget).because(reason)
-            self._keep(batches, along, budget)
+            choice = replace(choose(objective, self.form, "double", batches, along, budget), reason=reason)
+            self._keep(choice, batches, along, budget)
 
-    def _keep(self, batches: list[Batch], along: list[Tensor], budget: int) -> None:
+    def _keep(self, choice: Choice, batches: list[Batch], along: list[Tensor], budget: int) -> None:
         """Builds every chunk once, holds it against reverse mode, and keeps those that the budget has room for."""
-        maker, double = self.choice.maker, self.choice.double
+        maker, double = choice.trial.maker, choice.double
         chunks: list[Chunk] = []
         weight = torch.zeros((), dtype=torch.float64, device=self.objective.device)
         used = torch.zeros(len(along), dtype=torch.bool)
-        difference, scale, kept, start = 0.0, 0.0, 0, 0
-        for batch in batches:
+        difference, scale, start, self.kept_bytes = 0.0, 0.0, 0, 0
+        for index, batch in enumerate(batches):
             graph = double.build(batch)
-            reference = flatten(graph.product(along)).double()
+            reference = flatten(graph.product(along) if index else choice.reference).double()
             weight += graph.weight
             used |= torch.tensor(graph.used)
             norm = float(reference.square().sum())
@@ -153,16 +153,19 @@ class Engine:
             built: Any = graph
             if maker is not double:
                 del graph
-                built = maker.build(batch)
-                difference += float((flatten(maker.product(built, along)).double() - reference).square().sum())
+                built = maker.build(batch) if index else choice.trial.built
+                product = maker.product(built, along) if index else choice.trial.product
+                difference += float((flatten(product).double() - reference).square().sum())
             scale += norm
             size = maker.kept_bytes(built, batch)
-            keep = kept + size <= budget
-            kept += size if keep else 0
+            keep = self.kept_bytes + size <= budget
+            self.kept_bytes += size if keep else 0
             chunks.append(Chunk(maker, batch, built if keep else None))
             start += length(batch)
         self._refuse_unused(used)
-        self.chunks, self.kept_bytes, self.weight = chunks, kept, weight
+        # what was tried is kept by its chunk or by none
+        self.choice = replace(choice, trial=replace(choice.trial, built=None))
+        self.chunks, self.weight = chunks, weight
         self.agreement = None if maker is double else math.sqrt(difference / (scale or 1.0))
 
     def _tell_non_finite(self, batch: Batch, product: Tensor, start: int) -> None:

@@ -16,7 +16,8 @@ from ..errors import InputError
 from .forms import Form, Graph
 from .linear import Linearized, linearize
 
-MAX_TRACES = 4  # shapes of chunks that linearize takes on; each costs a trace
+MAX_TRACES = 4  # shapes of chunks that linearize takes on
+WORTH_A_TRACE = 0.2  # share of the samples from which a further shape takes a trace of its own
 
 
 class Maker(Protocol):
@@ -62,31 +63,44 @@ class DoubleMaker:
 
 
 class LinearMaker:
-    """The traced product, evaluated up to what is linear in the vector. InputError for too many shapes of chunks."""
+    """The traced product, evaluated up to what is linear in the vector.
+
+    A shape of chunks takes a trace if it is the first, or a good share of the samples come in it; the others (a short
+    last chunk) go by `double`. InputError for more than MAX_TRACES.
+    """
 
     path = "linearize"
 
-    def __init__(self, form: Form, parts: Sequence[Tensor], batches: Sequence[Batch], own: list[Tensor]) -> None:
-        self.parts = [part.detach() for part in parts]
-        self.own = [*self.parts, *own]  # storages that are there anyway
-        shapes = {_shape(batch): batch for batch in batches}
-        if len(shapes) > MAX_TRACES:
-            raise InputError(f"chunks come in {len(shapes)} shapes, and each would take a trace")
-        self.traces: dict[Any, Linearized] = {
-            shape: linearize(form.traced, self.parts, batch) for shape, batch in shapes.items()
-        }
+    def __init__(self, form: Form, double: DoubleMaker, batches: Sequence[Batch], constants: list[Tensor]) -> None:
+        self.double = double
+        self.parts = [part.detach() for part in double.parts]
+        self.own = [*self.parts, *constants]  # storages that are there anyway
+        samples: dict[Any, int] = {}
+        examples: dict[Any, Batch] = {}
+        for batch in batches:
+            samples[_shape(batch)] = samples.get(_shape(batch), 0) + length(batch)
+            examples.setdefault(_shape(batch), batch)
+        least = WORTH_A_TRACE * sum(samples.values())
+        chosen = [shape for index, shape in enumerate(samples) if index == 0 or samples[shape] >= least]
+        if len(samples) > MAX_TRACES:
+            raise InputError(f"chunks come in {len(samples)} shapes, and each would take a trace")
+        self.traces = {shape: linearize(form.traced, self.parts, examples[shape]) for shape in chosen}
 
-    def build(self, batch: Batch) -> tuple[Linearized, tuple[Any, ...]]:
-        trace = self.traces[_shape(batch)]
-        return trace, trace.residuals(self.parts, batch)
+    def build(self, batch: Batch) -> tuple[Linearized | None, Any]:
+        trace = self.traces.get(_shape(batch))
+        return trace, self.double.build(batch) if trace is None else trace.residuals(self.parts, batch)
 
     def product(self, built: Any, along: Sequence[Tensor], *, block: bool = False) -> tuple[Tensor, ...]:
-        trace, residuals = built
-        return trace.product(residuals, along, block=block)
+        trace, kept = built
+        if trace is None:
+            return self.double.product(kept, along, block=block)
+        return trace.product(kept, along, block=block)
 
     def kept_bytes(self, built: Any, batch: Batch) -> int:
-        tensors = [t for t in built[1] if isinstance(t, Tensor)]
-        return memory.storage_bytes(tensors, without=[*self.own, *named(batch).values()])
+        trace, kept = built
+        if trace is None:
+            return self.double.kept_bytes(kept, batch)
+        return memory.storage_bytes([*kept], without=[*self.own, *named(batch).values()])
 
 
 @dataclass

@@ -157,7 +157,11 @@ def _between(start: Objective, end: Objective, fixed: bool) -> Callable[[float],
         point = start.at(mixed(start.params, end.params, alpha))
         if fixed:
             return point
-        return point.with_constants({name: mixed(a, end.constants[name], alpha) for name, a in start.constants.items()})
+        # params outside the block that moves stay those of the start
+        moving = {name: a for name, a in start.constants.items() if name not in start.penalised}
+        return point.with_constants(
+            {**start.constants, **{name: mixed(a, end.constants[name], alpha) for name, a in moving.items()}}
+        )
 
     return place
 
