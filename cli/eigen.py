@@ -31,7 +31,7 @@ IMPRECISE = 1e-2  # relative error of float32 products above which a warning is 
 @options.what_to_measure("float32", "train")
 @options.storing
 def command(checkpoint: str | None, as_json: bool, **flags: Any) -> int:
-    """Top and bottom eigenvalues of a curvature matrix, each with the residual of a fresh product.
+    """Top and bottom eigenvalues of a curvature matrix, each with its residual and the interval it gives.
 
     \b
     Example:
@@ -104,6 +104,11 @@ def _eigen(
     text = [
         f"{value: .6e}   residual {residual:.1e}   in [{low:.6e}, {high:.6e}]" for value, residual, low, high in rows
     ]
+    if result.gradient_fraction is not None:
+        text.append(
+            f"gradient: norm {result.gradient_norm:.3e}, {result.gradient_fraction:.1%} of its square in the span of "
+            f"these {len(result.eigenvalues)} vectors; g'Hg / |g||Hg| {result.gradient_overlap:.3f}"
+        )
     text.append(
         f"{result.status}: {result.num_matvecs} products, {result.num_params} params, {result.num_samples} samples, "
         f"loss {result.loss:.4g}"

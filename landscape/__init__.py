@@ -22,6 +22,7 @@ _PUBLIC = {
     "top_eigenpairs": "spectrum",
     "trace": "traces",
     "spectral_density": "quadrature",
+    "subspace_overlap": "subspace",
     "line": "slices",
     "plane": "slices",
     "random_direction": "slices",
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from .slices import line, plane, random_direction
     from .spectrum import top_eigenpairs
     from .store import Store
+    from .subspace import subspace_overlap
     from .traces import trace
     from .training import train
 

@@ -120,6 +120,10 @@ class Basis:
         """|A y - theta y| of the Ritz pairs of these coefficients (count, k), without a product."""
         return (self.coupling @ coefficients).norm(dim=0)
 
+    def remainders(self, coefficients: Tensor) -> Tensor:
+        """A y - theta y itself (k, n) of these Ritz pairs: what `residuals` is the norm of."""
+        return (self.coupling @ coefficients).T.to(self.rows.device, self.rows.dtype) @ self.queue
+
     def vectors(self, coefficients: Tensor) -> Tensor:
         """Ritz vectors (k, n) of the columns of `coefficients` (count, k)."""
         return coefficients.T.to(self.rows.device, self.rows.dtype) @ self.rows[: self.count]

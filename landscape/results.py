@@ -58,7 +58,7 @@ class Eigenpairs(Result):
 
     kind: ClassVar[str] = "eigenpairs"
     eigenvalues: Array = quantity("eigenvalues, descending", dims=("pair",), unit="loss / param^2")
-    residuals: Array = quantity("|Hv - lv| / max |l|, by a fresh product", dims=("pair",))
+    residuals: Array = quantity("|Hv - lv| / max |l|, held against a fresh product", dims=("pair",))
     low: Array | None = quantity(
         "an eigenvalue lies above this, by the residual", dims=("pair",), unit="loss / param^2", optional=True
     )
@@ -69,6 +69,11 @@ class Eigenpairs(Result):
     num_params: int = quantity("size of the operator", unit="params")
     num_samples: int | None = quantity("samples in the objective", unit="samples", optional=True)
     loss: float | None = quantity("the objective at this point", unit="loss", optional=True)
+    gradient_fraction: float | None = quantity(
+        "share of the gradient's square in the span of the eigenvectors", optional=True
+    )
+    gradient_overlap: float | None = quantity("g'Hg / (|g| |Hg|), g the gradient", optional=True)
+    gradient_norm: float | None = quantity("norm of the gradient", unit="loss / param", optional=True)
     self_check: Mapping[str, Any] = field(default_factory=dict, repr=False)
     hvp: Mapping[str, Any] = field(default_factory=dict, repr=False)
     vectors: Array | None = in_memory("unit eigenvectors, (n, k)")

@@ -210,6 +210,37 @@ def test_eigenvalues_descend(here, capsys):
     assert value["eigenvalues"] == sorted(value["eigenvalues"], reverse=True)
 
 
+def test_operators_blocks_paths_and_memory_are_chosen_by_flags(here, capsys):
+    tops = {}
+    for name in ("hessian", "ggn", "fisher", "fisher-mc", "empirical-fisher", "gradient-covariance"):
+        text = f"eigen {CKPT} -k 1 --samples 100 --operator {name} --params 3.* --json"
+        value = read_json(printed(capsys, text)[0])
+        assert (value["operator"], value["num_params"]) == (name, 50)
+        tops[name] = value["eigenvalues"][0]
+    assert tops["fisher"] == pytest.approx(tops["ggn"], rel=1e-3)  # the same matrix for cross-entropy
+    assert len({round(top, 6) for top in tops.values()}) >= 4
+    for path, memory, kept in (("double", "0", 0), ("linearize", "1G", 1)):
+        text = f"trace {CKPT} --samples 100 --tol 0.5 --hvp {path} --memory {memory} --json"
+        hvp = read_json(printed(capsys, text)[0])["hvp"]
+        assert (hvp["path"], hvp["kept_chunks"]) == (path, kept)
+    assert "no param is named like" in printed(capsys, f"eigen {CKPT} --params 9.*", code=3)[1]
+    assert "--memory" in printed(capsys, f"eigen {CKPT} --memory lots", code=2)[1]
+
+
+def test_vectors_go_into_a_file_beside_and_are_computed_if_it_lacks_them(here, capsys):
+    assert "--save-vectors needs --out" in printed(capsys, f"eigen {CKPT} --save-vectors", code=2)[1]
+    text = f"eigen {CKPT} -k 2 --samples 100 --out r.h5"
+    printed(capsys, text)
+    assert not Path("r.vectors.h5").exists()
+    _, err = printed(capsys, f"{text} --save-vectors")
+    assert "found in" not in err
+    (entry,) = Store("r.vectors.h5").find(kind="eigenvectors", label="net")
+    assert entry.result.vectors.shape == (310, 2)
+    assert entry.result.vectors.T @ entry.result.vectors == pytest.approx(np.eye(2), abs=1e-5)
+    assert entry.digest == Store("r.h5").entries()[0].digest
+    assert "found in" in printed(capsys, f"{text} --save-vectors")[1]
+
+
 def test_what_did_not_converge_is_printed_stored_and_marked(here, capsys):
     text = f"eigen {CKPT} -k 2 --samples 100 --tol 1e-12 --max-matvecs 8 --out r.h5 --json"
     out, err = printed(capsys, text, code=4)

@@ -14,6 +14,9 @@ from landscape.studies.measured import Request, measured
 ROOT = Path(__file__).parent.parent
 
 
+KINDS = ("training", "eigenpairs", "trace", "density", "sharpness", "plane")
+
+
 @pytest.fixture
 def small(monkeypatch):
     arms = {
@@ -25,13 +28,14 @@ def small(monkeypatch):
     monkeypatch.setattr(demo, "LINE", np.linspace(-1, 2, 7))
     monkeypatch.setattr(demo, "GRID", np.linspace(-1, 1, 3))
     monkeypatch.setattr(demo, "NUM_EIGENVALUES", 2)
+    monkeypatch.setattr(demo, "DENSITY", {"probes": 2, "steps": 4})
 
 
 def test_the_demo_makes_all_it_names_and_a_second_run_finds_it(small, tmp_path):
     said = []
     made = demo.run_demo(tmp_path / "out", say=said.append)
     kinds = sorted((e.label, e.result.kind) for e in Store(made.store).entries())
-    each = [(arm, kind) for arm in demo.ARMS for kind in ("training", "eigenpairs", "sharpness", "plane")]
+    each = [(arm, kind) for arm in demo.ARMS for kind in KINDS]
     assert kinds == sorted([*each, ("small--large", "line"), ("small--large-updates", "line")])
     assert all(path.exists() for path in [*made.checkpoints, *made.figures])
     assert [row["updates"] for row in made.rows] == [90, 10, 90]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader, TensorDataset
 
 from landscape import build_model, load_data
 from landscape.data import Splits, samples_of
@@ -136,3 +137,14 @@ def test_images_come_from_local_parquet_files(tmp_path, monkeypatch, name, colum
 def test_a_folder_without_the_data_is_refused_with_the_way_out(tmp_path):
     with pytest.raises(InputError, match="LANDSCAPE_DATA"):
         load_data("mnist", {"root": str(tmp_path)})
+
+
+def test_a_loader_that_shuffles_or_augments_is_refused_and_a_list_of_its_batches_taken():
+    data = TensorDataset(torch.arange(40.0)[:, None], torch.zeros(40, dtype=torch.int64))
+    assert len(samples_of(DataLoader(data, batch_size=8))) == 40
+    state = torch.random.get_rng_state()
+    with pytest.raises(InputError, match=r"batch 0 of the loader differs between two passes.*list\(loader\)"):
+        samples_of(DataLoader(data, batch_size=8, shuffle=True))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert len(samples_of(list(DataLoader(data, batch_size=8, shuffle=True)))) == 40
+    assert len(samples_of(iter(DataLoader(data, batch_size=8)))) == 40

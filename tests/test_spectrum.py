@@ -195,6 +195,24 @@ def test_the_self_check_takes_whole_batches_of_batch_norm(bn_batch):
     assert check_hessian(objective, 0)["verdict"] == "agrees"
 
 
+@pytest.mark.parametrize("after", [5, 20, 40])
+def test_products_that_change_on_the_way_are_never_called_converged(after):
+    class Drifting(Dense):
+        calls = 0
+
+        def matvec(self, vector):
+            self.calls += 1
+            return super().matvec(vector) * (1.0 if self.calls <= after else 1.02)
+
+        def matmat(self, matrix):
+            return torch.stack([self.matvec(column) for column in matrix.T], 1)
+
+    operator = Drifting(matrix_of(np.linspace(0, 1, 300) ** 4))
+    found = top_eigenpairs(operator, 5, max_matvecs=after + 30)
+    assert operator.calls > after
+    assert found.status == "not converged"
+
+
 def test_non_finite_products_are_refused():
     objective = problem("tanh-mlp").objective()
     with pytest.raises(NumericalError, match="not finite"):

@@ -47,6 +47,9 @@ def eigenpairs(tag=0, **changed):
         "num_params": 26122,
         "num_samples": 1437,
         "loss": 1 / 7,
+        "gradient_fraction": 0.875,
+        "gradient_overlap": -1 / 3,
+        "gradient_norm": 1e-9,
         "self_check": {"verdict": "agrees", "subset": 256, "steps": 1.25e-11, "inner": {"a": [1, 2.5, None, "é"]}},
         "vectors": np.ones((4, 3)),
     }
@@ -201,7 +204,15 @@ MAKERS = {
 }
 NONES = {
     "density": ("trace_stderr", "num_outliers_stderr", "num_samples", "num_classes", "loss"),
-    "eigenpairs": ("low", "high", "num_samples", "loss"),
+    "eigenpairs": (
+        "low",
+        "high",
+        "num_samples",
+        "loss",
+        "gradient_fraction",
+        "gradient_overlap",
+        "gradient_norm",
+    ),  # fmt: skip
     "eigenvectors": (),
     "trace": ("layers", "layer_value", "layer_stderr", "num_samples", "loss"),
     "line": ("accuracy", "test_loss", "test_accuracy", "barrier", "error_barrier"),

@@ -167,7 +167,8 @@ def test_the_gradient_and_the_top_subspace():
     g = objective.value_and_gradient()[1]
     pairs = top_eigenpairs(operator, 5, tol=1e-10)
     vectors = torch.linalg.eigh(matrix)[1][:, -5:]
-    found = gradient_in_subspace(objective, operator, pairs)
+    found = gradient_in_subspace(operator, torch.as_tensor(pairs.vectors.T))
+    assert (pairs.gradient_fraction, pairs.gradient_overlap) == (found.fraction, found.overlap)
     assert found.fraction == pytest.approx(float((vectors.T @ g).square().sum() / g.square().sum()), rel=1e-6)
     image = matrix @ g
     assert found.overlap == pytest.approx(float(g @ image / (g.norm() * image.norm())), rel=1e-9)

@@ -118,9 +118,10 @@ def samples_of(data: Any) -> Samples:
     if isinstance(data, Dataset):
         return _of_dataset(data)
     if isinstance(data, Iterable):
-        batches = [_batch(item) for item in data]
-        if not isinstance(data, (Sequence, Iterator)):
-            _refuse_other_batches(batches, data)
+        with torch.random.fork_rng(devices=[]):  # loaders draw seeds from torch's global state
+            batches = [_batch(item) for item in data]
+            if not isinstance(data, (Sequence, Iterator)):
+                _refuse_other_batches(batches, data)
         return _joined(batches)
     raise InputError(
         f"data must be (inputs, targets) tensors, a Dataset or a list of batches, got {type(data).__name__}"
@@ -129,14 +130,13 @@ def samples_of(data: Any) -> Samples:
 
 def _refuse_other_batches(batches: list[Batch], loader: Iterable[Any]) -> None:
     """InputError where a second pass over a loader begins with other batches: it shuffles or augments."""
-    with torch.random.fork_rng(devices=[]):
-        for index, (first, item) in enumerate(zip(batches[:SECOND_LOOK], loader, strict=False)):
-            second = _batch(item)
-            if any(not _same(named(first)[key], named(second).get(key)) for key in named(first)):
-                raise InputError(
-                    f"batch {index} of the loader differs between two passes: it shuffles or augments; "
-                    f"use shuffle=False without augmentation, or pass one pass of it as a list: list(loader)"
-                )
+    for index, (first, item) in enumerate(zip(batches[:SECOND_LOOK], loader, strict=False)):
+        second = _batch(item)
+        if any(not _same(named(first)[key], named(second).get(key)) for key in named(first)):
+            raise InputError(
+                f"batch {index} of the loader differs between two passes: it shuffles or augments; "
+                f"use shuffle=False without augmentation, or pass one pass of it as a list: list(loader)"
+            )
 
 
 def _same(one: Tensor, other: Tensor | None) -> bool:

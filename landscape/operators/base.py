@@ -44,6 +44,10 @@ class AbstractOperator(ABC):
         matrix = self.matmat(torch.eye(self.size, dtype=self.dtype, device=self.device))
         return (matrix + matrix.T) / 2
 
+    def gradient(self) -> Tensor | None:
+        """The gradient (n,) at the operator's point, float64; None where it has none."""
+        return None
+
     def report(self) -> Mapping[str, Any]:
         """How products are made, for the results; empty where there is nothing to tell."""
         return {}

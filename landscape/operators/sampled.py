@@ -46,6 +46,10 @@ class SampledOperator(AbstractOperator):
         """A X for X of shape (n, s); several columns in one pass where that is faster."""
         return (self.engine.multiply(matrix) + self.ridge * matrix).to(self.dtype)
 
+    def gradient(self) -> Tensor:
+        """Of the objective, its penalty included. One gradient pass."""
+        return self.objective.value_and_gradient()[1]
+
     def identity(self) -> Mapping[str, Any]:
         return {**self.objective.identity, "hvp": self.engine.hvp}
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import sharpness, slices, spectrum
+from .. import quadrature, sharpness, slices, spectrum, traces
 from ..checkpoint import load_checkpoint
 from ..execution import KERNELS
 from ..operators import Hessian
@@ -44,6 +44,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "large-updates": {"batch_size": LARGE_BATCH, "updates": UPDATES},
 }
 NUM_EIGENVALUES = 10
+DENSITY = {"probes": 4, "steps": 60}
 EPSILON = 1e-3
 LINE = np.linspace(-1, 2, 61)
 GRID = np.linspace(-1, 1, 41)
@@ -149,7 +150,7 @@ class _Keeper:
 
 
 def _measure(minimum: Minimum, keeper: _Keeper) -> dict[str, Any]:
-    """A row of the table: training metrics, top eigenvalue, sharpness."""
+    """A row of the table: training metrics, top eigenvalue, sharpness; the rest of the spectrum is stored."""
     operator = Hessian(minimum.objective)
     chosen: dict[str, Any] = {"which": "largest", "tol": 1e-4, "max_matvecs": 1000, "seed": 0}
     pairs: Eigenpairs = keeper.obtain(
@@ -159,6 +160,7 @@ def _measure(minimum: Minimum, keeper: _Keeper) -> dict[str, Any]:
         lambda: spectrum.top_eigenpairs(operator, NUM_EIGENVALUES, **chosen),
         "eigenvalues of the Hessian",
     )
+    _spectrum(minimum, operator, keeper)
     sharp: Sharpness = keeper.obtain(
         minimum.label,
         [minimum],
@@ -175,6 +177,26 @@ def _measure(minimum: Minimum, keeper: _Keeper) -> dict[str, Any]:
         "sharpness": sharp.value,
         "distance": trained["distance"],
     }
+
+
+def _spectrum(minimum: Minimum, operator: Hessian, keeper: _Keeper) -> None:
+    """The trace by layer, and the distribution of the eigenvalues."""
+    parts: dict[str, Any] = {"method": "hutchinson", "tol": 0.05, "max_matvecs": 1000, "per_layer": True, "seed": 0}
+    keeper.obtain(
+        minimum.label,
+        [minimum],
+        traces.settings(operator, **parts),
+        lambda: traces.trace(operator, **parts),
+        "trace of the Hessian",
+    )
+    rule: dict[str, Any] = {**DENSITY, "seed": 0}
+    keeper.obtain(
+        minimum.label,
+        [minimum],
+        quadrature.settings(operator, **rule),
+        lambda: quadrature.spectral_density(operator, **rule),
+        "density of its eigenvalues",
+    )
 
 
 def _slices(minima: Sequence[Minimum], keeper: _Keeper) -> None:
