@@ -35,18 +35,19 @@ def synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def in_turn(works: Mapping[str, Work], rounds: int) -> dict[str, float]:
+def in_turn(works: Mapping[str, Work], rounds: int, *, warm: bool = True) -> dict[str, float]:
     """Median seconds of each work over rounds in which all have their turn, so that drift hits all alike.
 
-    Each round begins with another of them. A work's turn is two calls, of which the second is timed: a solver makes
-    its products one after the other, not each after another tool's has emptied the caches.
+    Each round begins with another of them. With `warm` a work's turn is two calls, of which the second is timed: a
+    solver makes its products one after the other, not each after another tool's has emptied the caches.
     """
     names = list(works)
     times: dict[str, list[float]] = {name: [] for name in names}
     for index in range(rounds):
         first = index % len(names)
         for name in names[first:] + names[:first]:
-            works[name]()
+            if warm:
+                works[name]()
             times[name].append(seconds(works[name]))
     return {name: statistics.median(values) for name, values in times.items()}
 

@@ -98,8 +98,10 @@ def _eigen(
     assert isinstance(result, Eigenpairs)
     if result.self_check.get("precision", 0.0) > IMPRECISE:
         tell(f"float32 products are off by {result.self_check['precision']:.1e} here; --dtype float64 is exact")
-    assert result.low is not None
-    assert result.high is not None
+    return present(result, minimum.label, provenance, _text(result), as_json, on_test(minimum))
+
+
+def _text(result: Any) -> list[str]:
     rows = zip(result.eigenvalues, result.residuals, result.low, result.high, strict=True)
     text = [
         f"{value: .6e}   residual {residual:.1e}   in [{low:.6e}, {high:.6e}]" for value, residual, low, high in rows
@@ -113,4 +115,4 @@ def _eigen(
         f"{result.status}: {result.num_matvecs} products, {result.num_params} params, {result.num_samples} samples, "
         f"loss {result.loss:.4g}"
     )
-    return present(result, minimum.label, provenance, text, as_json, on_test(minimum))
+    return text

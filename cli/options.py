@@ -84,7 +84,7 @@ def what_to_measure(dtype: str, split: str | None, *, bn: bool = True) -> Callab
             show_default=True,
             help="Precision.",
         ),
-        click.option("--chunk", type=int, help="Samples a pass.  [default: by the activations, at most 1024]"),
+        click.option("--chunk", type=int, help="Samples a pass.  [default: by the activations, at most 2048]"),
         click.option("--label", "labels", multiple=True, help="Name in results and legends; once a checkpoint."),
         click.option("--trust-recipe", is_flag=True, help="Run the code that a checkpoint's recipe names."),
     )

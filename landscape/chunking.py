@@ -13,7 +13,7 @@ from .memory import Ledger
 # The default chunk is the largest power of two, at most MAX_CHUNK, with which no activation passes the first number
 # of bytes and all together not the second. Larger blocks come from the system anew, page by page, each time: measured
 # on the CPU, a convolutional network runs twice as fast below the first. The device alone decides, so digests agree.
-MAX_CHUNK = 1024
+MAX_CHUNK = 2048
 ACTIVATIONS = {"cpu": (16 * 2**20, 256 * 2**20), "cuda": (256 * 2**20, 2**30)}
 
 

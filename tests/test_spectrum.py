@@ -5,7 +5,6 @@ import pytest
 import scipy.sparse.linalg
 import torch
 from problems import DTYPE, PROBLEMS, problem
-from torch.func import functional_call, grad, jacrev, jvp
 
 from landscape import Dense, Hessian, Objective, top_eigenpairs
 from landscape.errors import InputError, NumericalError
@@ -105,85 +104,6 @@ def test_the_same_seed_gives_the_same_bits():
     a, b = (top_eigenpairs(operator, 4, seed=3) for _ in range(2))
     assert np.array_equal(a.eigenvalues, b.eigenvalues)
     assert np.array_equal(a.vectors, b.vectors)
-
-
-class WrongForm(Objective):
-    """An objective whose product is formed in a way that is silently wrong for fused norm layers."""
-
-    def _loss(self, w):
-        state = {**self.layout.named(w), **self.constants}
-        x, y = self.samples.blocks[0]
-        return torch.nn.functional.cross_entropy(functional_call(self.model, state, (x,)), y)
-
-
-class ForwardOverJacrev(WrongForm):
-    def hvp(self, vector):
-        return jvp(jacrev(self._loss), (self.params,), (vector,))[1]
-
-
-class ReverseOverForward(WrongForm):
-    def hvp(self, vector):
-        return grad(lambda w: jvp(self._loss, (w,), (vector,))[1])(self.params)
-
-
-class ForwardOverReverse(WrongForm):
-    def hvp(self, vector):
-        return jvp(grad(self._loss), (self.params,), (vector,))[1]
-
-
-@pytest.mark.parametrize("form", [ForwardOverJacrev, ReverseOverForward])
-def test_the_self_check_catches_the_wrong_forms(form):
-    case = problem("layer-norm-mlp")
-    objective = form(case.model, "cross_entropy", (case.inputs, case.targets), dtype=DTYPE)
-    with pytest.raises(NumericalError, match="self-check"):
-        check_hessian(objective, 0)
-
-
-def test_the_self_check_passes_a_right_form():
-    case = problem("layer-norm-mlp")
-    objective = ForwardOverReverse(case.model, "cross_entropy", (case.inputs, case.targets), dtype=DTYPE)
-    assert check_hessian(objective, 0)["verdict"] == "agrees"
-
-
-class Detached(torch.autograd.Function):
-    """x^3 with a backward that saved a detached tensor: right gradient, symmetric and wrong Hessian."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.saved = x.detach()
-        return x**3
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return 3 * ctx.saved**2 * gradient
-
-
-def test_the_self_check_catches_a_detached_second_derivative():
-    class Cube(torch.nn.Module):
-        def forward(self, x):
-            return Detached.apply(x)
-
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(4, 5), Cube(), torch.nn.Linear(5, 3))
-    data = (torch.randn(20, 4), torch.randint(0, 3, (20,)))
-    with pytest.raises(NumericalError, match="contradict"):
-        top_eigenpairs(Hessian(Objective(model, "cross_entropy", data, dtype=DTYPE)), 2)
-
-
-def test_the_self_check_catches_dropout_and_layers_that_mix_samples():
-    class Noisy(torch.nn.Module):
-        def forward(self, x):
-            return torch.nn.functional.dropout(x, 0.5, training=True)
-
-    class Mixing(torch.nn.Module):
-        def forward(self, x):
-            return x - x.mean(0)
-
-    data = (torch.randn(20, 4, dtype=DTYPE), torch.randint(0, 3, (20,)))
-    for layer, word in ((Noisy(), "twice"), (Mixing(), "chunks")):
-        model = torch.nn.Sequential(torch.nn.Linear(4, 5), layer, torch.nn.Tanh(), torch.nn.Linear(5, 3))
-        with pytest.raises(NumericalError, match=word):
-            check_hessian(Objective(model, "cross_entropy", data, dtype=DTYPE), 0)
 
 
 @pytest.mark.parametrize("bn_batch", [3, 15, 20])

@@ -28,6 +28,7 @@ class Linearized:
 
     known: fx.GraphModule
     linear: fx.GraphModule
+    fused: fx.GraphModule  # the same as `linear`, for one vector
 
     def residuals(self, parts: Sequence[Tensor], batch: Batch) -> tuple[Any, ...]:
         """What a chunk keeps."""
@@ -40,7 +41,7 @@ class Linearized:
             if block:
                 axes = (None,) * len(residuals) + (0,) * len(along)
                 return vmap(self.linear, in_dims=axes)(*residuals, *along)
-            return self.linear(*residuals, *along)
+            return self.fused(*residuals, *along)
 
 
 def linearize(product: Traceable, parts: Sequence[Tensor], batch: Batch) -> Linearized:
@@ -89,4 +90,35 @@ def _cut(whole: fx.GraphModule, vector: range) -> Linearized:
             moved[node] = linear.node_copy(node, lambda n: moved[n])
     linear.output(tuple(moved[node] for node in output.args[0]))
     linear.eliminate_dead_code()
-    return Linearized(fx.GraphModule(whole, known), fx.GraphModule(whole, linear))
+    fused = fx.Graph()
+    fused.output(fused.graph_copy(linear, {}))
+    return Linearized(*(fx.GraphModule(whole, graph) for graph in (known, linear, _fused(fused))))
+
+
+def _fused(graph: fx.Graph) -> fx.Graph:
+    """x + a b as one operation that adds into x, where x is a product of its own with no other use.
+
+    Most additions of a product's graph are of this kind, and each saves a pass over memory. Not for blocks of vectors:
+    there x may lack the axis of the block.
+    """
+    aten = torch.ops.aten
+    for node in list(graph.nodes):
+        if node.op != "call_function" or node.target is not aten.add.Tensor or node.kwargs:
+            continue
+        for first, second in (node.args, node.args[::-1]):
+            own = isinstance(first, fx.Node) and first.target in (aten.mm.default, aten.addmm_.default)
+            if own and len(first.users) == 1 and _is_own_product(second) and _shape(first) == _shape(second):
+                with graph.inserting_before(node):
+                    node.replace_all_uses_with(graph.call_function(aten.addmm_.default, (first, *second.args)))
+                graph.erase_node(node)
+                graph.erase_node(second)
+                break
+    return graph
+
+
+def _is_own_product(node: Any) -> bool:
+    return isinstance(node, fx.Node) and node.target is torch.ops.aten.mm.default and len(node.users) == 1
+
+
+def _shape(node: fx.Node) -> Any:
+    return node.meta["val"].shape if "val" in node.meta else None
