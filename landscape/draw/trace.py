@@ -26,4 +26,5 @@ def draw_trace(traces: Mapping[str, Trace], axes: Axes) -> None:
     if smallest > 0:
         axes.set_yscale("log")
     axes.set(xlabel="param tensor", ylabel=f"trace of the {matrices(t.operator for t in traces.values())}")
-    axes.legend()
+    # above the axes: parts of all sizes leave no corner free
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(traces))
