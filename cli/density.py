@@ -14,10 +14,7 @@ from .computing import bar, checked_store, numerical_as_json, obtain, on_test, p
 @click.argument("checkpoint", required=False, metavar="[CKPT]")
 @click.option("--probes", type=int, default=5, show_default=True, help="Random vectors; the spread is over these.")
 @click.option("--steps", type=int, default=80, show_default=True, help="Lanczos steps for each: nodes of a row.")
-@options.operator
-@options.products
-@options.what_to_measure("float32", "train")
-@options.storing
+@options.of_matrix
 def command(checkpoint: str | None, as_json: bool, **flags: Any) -> int:
     """Distribution of the eigenvalues of a curvature matrix, by stochastic Lanczos quadrature.
 

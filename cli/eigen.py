@@ -24,12 +24,9 @@ IMPRECISE = 1e-2  # relative error of float32 products above which a warning is 
     help="The end of the spectrum (algebraically).",
 )
 @click.option("--tol", type=float, default=1e-3, show_default=True, help="Relative residual |Hv - lv| / max |l|.")
-@click.option("--max-matvecs", type=int, default=1000, show_default=True, help="Budget of products.")
+@options.max_matvecs
 @click.option("--save-vectors", is_flag=True, help="Store the eigenvectors beside --out, in FILE.vectors.h5.")
-@options.operator
-@options.products
-@options.what_to_measure("float32", "train")
-@options.storing
+@options.of_matrix
 def command(checkpoint: str | None, as_json: bool, **flags: Any) -> int:
     """Top and bottom eigenvalues of a curvature matrix, each with its residual and the interval it gives.
 

@@ -21,12 +21,9 @@ from .computing import bar, checked_store, numerical_as_json, obtain, on_test, p
     help="Estimator. The last two pay where few eigenvalues make up most of the trace.",
 )
 @click.option("--tol", type=float, default=0.01, show_default=True, help="Standard error / max(|trace|, |H|_F).")
-@click.option("--max-matvecs", type=int, default=1000, show_default=True, help="Budget of products.")
+@options.max_matvecs
 @click.option("--per-layer", is_flag=True, help="The part of each param tensor too (hutchinson).")
-@options.operator
-@options.products
-@options.what_to_measure("float32", "train")
-@options.storing
+@options.of_matrix
 def command(checkpoint: str | None, as_json: bool, **flags: Any) -> int:
     """Trace of a curvature matrix with its standard error, and its Frobenius norm.
 

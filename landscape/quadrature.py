@@ -20,15 +20,7 @@ EDGE = 6.0  # standard deviations of the bulk from its mean to its edge
 
 def settings(operator: AbstractOperator, *, probes: int, steps: int, seed: int) -> dict[str, Any]:
     """What identifies the result of `spectral_density` with these arguments."""
-    return {
-        "kind": Density.kind,
-        "version": VERSION,
-        "operator": operator.name,
-        "probes": probes,
-        "steps": steps,
-        "seed": seed,
-        **operator.identity(),
-    }
+    return operator.settings(Density.kind, VERSION, probes=probes, steps=steps, seed=seed)
 
 
 def spectral_density(
@@ -67,7 +59,6 @@ def spectral_density(
         settings=settings(operator, probes=probes, steps=steps, seed=seed),
         nodes=nodes,
         weights=weights,
-        operator=operator.name,
         trace=trace,
         trace_stderr=trace_error,
         bulk_edge=edge,
@@ -75,12 +66,8 @@ def spectral_density(
         num_outliers_stderr=outliers_error,
         outlier_share=above / trace if trace else math.nan,
         num_matvecs=spent,
-        num_params=operator.size,
-        num_samples=operator.num_samples,
         num_classes=operator.num_classes,
-        loss=operator.loss,
-        self_check=dict(check),
-        hvp=operator.report(),
+        **operator.described(check),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,17 +25,7 @@ def settings(
     operator: AbstractOperator, k: int, *, which: str, tol: float, max_matvecs: int, seed: int
 ) -> dict[str, Any]:
     """What identifies the result of `top_eigenpairs` with these arguments."""
-    return {
-        "kind": Eigenpairs.kind,
-        "version": VERSION,
-        "operator": operator.name,
-        "k": k,
-        "which": which,
-        "tol": tol,
-        "max_matvecs": max_matvecs,
-        "seed": seed,
-        **operator.identity(),
-    }
+    return operator.settings(Eigenpairs.kind, VERSION, k=k, which=which, tol=tol, max_matvecs=max_matvecs, seed=seed)
 
 
 def top_eigenpairs(
@@ -101,17 +91,12 @@ def top_eigenpairs(
         residuals=residuals.numpy(),
         low=(values - reach).numpy(),
         high=(values + reach).numpy(),
-        operator=operator.name,
         which=which,
         num_matvecs=num_matvecs,
-        num_params=n,
-        num_samples=operator.num_samples,
-        loss=operator.loss,
         gradient_fraction=found.fraction if found else None,
         gradient_overlap=found.overlap if found else None,
         gradient_norm=found.norm if found else None,
-        self_check=_plain(check),
-        hvp=operator.report(),
+        **operator.described(check),
         vectors=vectors.T.cpu().numpy(),
     )
 
@@ -119,10 +104,6 @@ def top_eigenpairs(
 # values, vectors (rows), residuals in units of the largest value, that value, products spent, and whether nothing was
 # found beyond the values
 Solution = tuple[Tensor, Tensor, Tensor, float, int, bool]
-
-
-def _plain(check: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: float(value) if isinstance(value, float) else value for key, value in check.items()}
 
 
 def _ends(count: int, k: int, which: str) -> Tensor:

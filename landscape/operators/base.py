@@ -52,6 +52,22 @@ class AbstractOperator(ABC):
         """How products are made, for the results; empty where there is nothing to tell."""
         return {}
 
+    def settings(self, kind: str, version: int, **given: Any) -> dict[str, Any]:
+        """What identifies a result of this kind, made by an estimator of this version with these arguments."""
+        return {"kind": kind, "version": version, "operator": self.name, **given, **self.identity()}
+
+    def described(self, check: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that every result about an operator has, `check` being its self-check."""
+        plain = {key: float(value) if isinstance(value, float) else value for key, value in check.items()}
+        return {
+            "operator": self.name,
+            "num_params": self.size,
+            "num_samples": self.num_samples,
+            "loss": self.loss,
+            "self_check": plain,
+            "hvp": self.report(),
+        }
+
     def blocks(self) -> Mapping[str, slice]:
         """Where the params' tensors lie in a vector, by name; one block `all` where there are none."""
         return {"all": slice(0, self.size)}

@@ -23,17 +23,9 @@ def settings(
     operator: AbstractOperator, *, method: str, tol: float, max_matvecs: int, per_layer: bool, seed: int
 ) -> dict[str, Any]:
     """What identifies the result of `trace` with these arguments."""
-    return {
-        "kind": Trace.kind,
-        "version": VERSION,
-        "operator": operator.name,
-        "method": method,
-        "tol": tol,
-        "max_matvecs": max_matvecs,
-        "per_layer": per_layer,
-        "seed": seed,
-        **operator.identity(),
-    }
+    return operator.settings(
+        Trace.kind, VERSION, method=method, tol=tol, max_matvecs=max_matvecs, per_layer=per_layer, seed=seed
+    )
 
 
 def trace(
@@ -83,17 +75,12 @@ def trace(
         value=found.value,
         stderr=found.stderr,
         method=method if found.num_probes else "exact",
-        operator=operator.name,
         frobenius=found.frobenius,
         frobenius_stderr=found.frobenius_stderr,
         effective_rank=found.value**2 / found.frobenius**2 if found.frobenius else math.nan,
         num_matvecs=found.num_matvecs,
         num_probes=found.num_probes,
-        num_params=operator.size,
-        num_samples=operator.num_samples,
-        loss=operator.loss,
-        self_check=dict(check),
-        hvp=operator.report(),
+        **operator.described(check),
         **_layers(found, blocks),
         diagonal=_numpy(found.diagonal),
         diagonal_stderr=_numpy(found.diagonal_stderr),
