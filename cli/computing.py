@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from landscape.errors import InputError, NumericalError, UsageError, one_line
+from landscape.errors import NumericalError, UsageError, one_line
 
 # The rest is imported where it is used: numpy, h5py and tqdm would make every --help slower.
 if TYPE_CHECKING:
     from landscape.results import Result
     from landscape.store import Store
+    from landscape.studies.keeping import Compute
     from landscape.studies.measured import Minimum
-
-    Compute = Callable[[Result | None, Callable[[Result], None] | None], Result]
 
 BAR_DELAY = 2.0  # seconds before a progress bar appears
 
@@ -45,63 +43,21 @@ def obtain(
     compute: Compute,
     *,
     minima: Sequence[Minimum],
-    overwrite: bool = False,
-    resume: bool = False,
+    overwrite: bool,
+    resume: bool | None = None,
+    products: bool = False,
 ) -> tuple[Result, dict[str, Any]]:
     """The result of these settings: from the store if it holds it, else computed, and stored where there is one.
 
-    `minima` are what it is measured at. `compute` gets a partial result to go on from (or None) and a function that
-    saves a partial result (or None).
+    `minima` are what it is measured at. `resume` is None for what cannot be resumed: signals keep their own effect
+    there. `products`: the work is a sequence of products.
     """
-    from landscape.results import Status
+    from landscape.studies.keeping import Keeper
 
-    stored = None if store is None or overwrite else store.same(label, settings)
-    partial = None
-    if stored is not None and store is not None:
-        if stored.result.status is not Status.STOPPED:
-            tell(f"{label}: found in {store.path}, not computed again (--overwrite recomputes)")
-            return stored.result, {**stored.provenance, "found": True}
-        if not resume:
-            raise InputError(f"{store.path} holds part of this result; --resume or --overwrite")
-        _refuse_other_threads(stored.provenance.get("threads"))
-        partial = stored.result
-    began = time.perf_counter()
-
-    def origin() -> dict[str, Any]:
-        import torch
-
-        from landscape.execution import KERNELS
-        from landscape.provenance import provenance
-
-        return provenance(
-            command=["landscape", *sys.argv[1:]],
-            settings=settings,
-            inputs={path: sha256 for minimum in minima for path, sha256 in minimum.inputs.items()},
-            seconds=time.perf_counter() - began,
-            threads=torch.get_num_threads(),
-            flags=KERNELS,
-        )
-
-    def save(result: Result) -> None:
-        assert store is not None
-        store.add(label, result, origin())
-
-    result = compute(partial, None if store is None else save)
-    if store is not None:
-        save(result)
-    return result, origin()
-
-
-def _refuse_other_threads(before: int | None) -> None:
-    """Sums over another number of threads round differently: the two halves would not fit to the bit."""
-    import torch
-
-    now = torch.get_num_threads()
-    if before is not None and before != now:
-        raise InputError(
-            f"cannot resume bit for bit: begun with {before} threads, now {now}; "
-            f"set OMP_NUM_THREADS={before}, or --overwrite"
-        )
+    command = ["landscape", *sys.argv[1:]]
+    keeper = Keeper(store, command, overwrite=overwrite, resume=bool(resume), say=tell)
+    with stop_requests(store is not None and resume is not None) as stop:
+        return keeper.obtain(label, settings, compute, minima=minima, products=products, stop=stop)
 
 
 def on_test(minimum: Minimum) -> dict[str, float]:

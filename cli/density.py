@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import options
 from .computing import bar, checked_store, numerical_as_json, obtain, on_test, present
+
+if TYPE_CHECKING:
+    from landscape.studies.keeping import Attempt
 
 
 @click.command("density")
@@ -37,13 +40,14 @@ def _density(
     operator: str,
     out: str | None,
     overwrite: bool,
+    resume: bool,
     **flags: Any,
 ) -> int:
     from landscape.errors import UsageError
 
     if probes < 1 or steps < 2:
         raise UsageError("--probes must be at least 1 and --steps at least 2")
-    store = checked_store(out)
+    store = checked_store(out, resume=resume)
     asked = options.request(**flags)
     from landscape.quadrature import settings, spectral_density
     from landscape.results import Density
@@ -54,12 +58,13 @@ def _density(
     matrix = operator_of(operator, minimum.objective, asked)
     chosen: dict[str, Any] = {"probes": probes, "steps": steps, "seed": asked.seed}
 
-    def compute(*_: object) -> Density:
+    def compute(attempt: Attempt) -> Density:
         with bar("density", probes * steps) as update:
-            return spectral_density(matrix, **chosen, progress=lambda done, _: update(done))
+            return spectral_density(attempt.journaled(matrix), **chosen, progress=lambda done, _: update(done))
 
     identity = settings(matrix, **chosen)
-    result, provenance = obtain(store, minimum.label, identity, compute, minima=[minimum], overwrite=overwrite)
+    options_of_store: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "products": True}
+    result, provenance = obtain(store, minimum.label, identity, compute, minima=[minimum], **options_of_store)
     assert isinstance(result, Density)
     return present(result, minimum.label, provenance, _text(result), as_json, on_test(minimum))
 

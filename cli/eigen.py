@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import options
 from .computing import bar, checked_store, numerical_as_json, obtain, on_test, present, tell
+
+if TYPE_CHECKING:
+    from landscape.studies.keeping import Attempt
 
 IMPRECISE = 1e-2  # relative error of float32 products above which a warning is due
 
@@ -49,6 +52,7 @@ def _eigen(
     operator: str,
     out: str | None,
     overwrite: bool,
+    resume: bool,
     **flags: Any,
 ) -> int:
     from landscape.errors import UsageError
@@ -60,7 +64,7 @@ def _eigen(
         raise UsageError("--tol must be positive and --max-matvecs at least 1")
     if save_vectors and out is None:
         raise UsageError("--save-vectors needs --out, beside which the vectors go")
-    store = checked_store(out)
+    store = checked_store(out, resume=resume)
     asked = options.request(**flags)
     from landscape.spectrum import settings, top_eigenpairs
     from landscape.store import Store, vectors_path
@@ -72,10 +76,13 @@ def _eigen(
     k = min(10, matrix.size) if k is None else k
     chosen: dict[str, Any] = {"which": which, "tol": tol, "max_matvecs": max_matvecs, "seed": asked.seed}
 
-    def compute(*_: object) -> Eigenpairs:
+    def compute(attempt: Attempt) -> Eigenpairs:
         with bar("eigenpairs", max_matvecs) as update:
             found = top_eigenpairs(
-                matrix, k, **chosen, progress=lambda done, worst: update(done, residual=f"{worst:.1e}")
+                attempt.journaled(matrix),
+                k,
+                **chosen,
+                progress=lambda done, worst: update(done, residual=f"{worst:.1e}"),
             )
         if beside is not None:
             beside.add(minimum.label, found.eigenvectors())
@@ -83,15 +90,19 @@ def _eigen(
 
     identity = settings(matrix, k, **chosen)
     beside = Store(vectors_path(out)) if save_vectors and out is not None else None
-    lacking = beside is not None and beside.same(minimum.label, identity) is None
+    lacking = beside is not None and store is not None and store.same(identity) and not beside.same(identity)
     result, provenance = obtain(
         store,
         minimum.label,
         identity,
         compute,
         minima=[minimum],
-        overwrite=overwrite or lacking,
+        overwrite=overwrite or bool(lacking),
+        resume=resume,
+        products=True,
     )
+    if beside is not None:
+        beside.share(minimum.label, beside.same(identity)[0])
     assert isinstance(result, Eigenpairs)
     if result.self_check.get("precision", 0.0) > IMPRECISE:
         tell(f"float32 products are off by {result.self_check['precision']:.1e} here; --dtype float64 is exact")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import options
-from .computing import bar, checked_store, numerical_as_json, obtain, present, stop_requests, tell
+from .computing import bar, checked_store, numerical_as_json, obtain, present, tell
+
+if TYPE_CHECKING:
+    from landscape.studies.keeping import Attempt
 
 
 @click.command("line")
@@ -68,7 +71,7 @@ def _line(
     asked = options.request(bn="batch" if bn == "batch" else "eval", **flags)
     from landscape.execution import has_batch_norm
     from landscape.results import NON_FINITE, Line
-    from landscape.slices import Watch, line
+    from landscape.slices import line
     from landscape.slices.line import settings
     from landscape.studies.measured import measured
     from landscape.studies.slicing import described, directions_from
@@ -83,10 +86,10 @@ def _line(
         made = described(asked.seed, normalize)
     about: dict[str, Any] = {"split": start.split, "test": start.test, "bn": None if bn == "batch" else bn}
 
-    def compute(partial: Any, save: Any) -> Line:
-        with bar("line", len(alphas)) as update, stop_requests(save is not None) as stop:
-            watch = Watch(save=save, stop=stop, progress=update)
-            return line(start.objective, end, alphas, **about, made=made, partial=partial, watch=watch)
+    def compute(attempt: Attempt) -> Line:
+        with bar("line", len(alphas)) as update:
+            going_on: dict[str, Any] = {"partial": attempt.partial, "watch": attempt.watch(update)}
+            return line(start.objective, end, alphas, **about, made=made, **going_on)
 
     identity = settings(start.objective, end, alphas, **about)
     result, provenance = obtain(store, label, identity, compute, minima=minima, overwrite=overwrite, resume=resume)

@@ -131,7 +131,7 @@ storing = _stack(
 max_matvecs = click.option("--max-matvecs", type=int, default=1000, show_default=True, help="Budget of products.")
 
 # what every command about a curvature matrix takes
-of_matrix = _stack(operator, products, what_to_measure("float32", "train"), storing)
+of_matrix = _stack(operator, products, what_to_measure("float32", "train"), resume, storing)
 
 
 def request(

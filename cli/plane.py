@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import options
-from .computing import bar, checked_store, numerical_as_json, obtain, present, stop_requests
+from .computing import bar, checked_store, numerical_as_json, obtain, present
+
+if TYPE_CHECKING:
+    from landscape.studies.keeping import Attempt
 
 
 @click.command("plane")
@@ -52,7 +55,7 @@ def _plane(
     store = checked_store(out, resume=resume)
     asked = options.request(**flags)
     from landscape.results import Plane
-    from landscape.slices import Watch, plane
+    from landscape.slices import plane
     from landscape.slices.plane import settings
     from landscape.studies.measured import measured
     from landscape.studies.slicing import described, directions_from
@@ -62,10 +65,10 @@ def _plane(
     about: dict[str, Any] = {"split": minimum.split, "test": minimum.test}
     made = described(asked.seed, normalize)
 
-    def compute(partial: Any, save: Any) -> Plane:
-        with bar("plane", len(alphas) * len(betas)) as update, stop_requests(save is not None) as stop:
-            watch = Watch(save=save, stop=stop, progress=update)
-            return plane(minimum.objective, pair, alphas, betas, **about, made=made, partial=partial, watch=watch)
+    def compute(attempt: Attempt) -> Plane:
+        with bar("plane", len(alphas) * len(betas)) as update:
+            going_on: dict[str, Any] = {"partial": attempt.partial, "watch": attempt.watch(update)}
+            return plane(minimum.objective, pair, alphas, betas, **about, made=made, **going_on)
 
     identity = settings(minimum.objective, pair, alphas, betas, **about)
     result, provenance = obtain(

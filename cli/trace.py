@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import options
 from .computing import bar, checked_store, numerical_as_json, obtain, on_test, present
+
+if TYPE_CHECKING:
+    from landscape.studies.keeping import Attempt
 
 
 @click.command("trace")
@@ -46,6 +49,7 @@ def _trace(
     operator: str,
     out: str | None,
     overwrite: bool,
+    resume: bool,
     **flags: Any,
 ) -> int:
     from landscape.errors import UsageError
@@ -54,7 +58,7 @@ def _trace(
         raise UsageError("--tol must be positive and --max-matvecs at least 4")
     if per_layer and method != "hutchinson":
         raise UsageError(f"--per-layer comes with --method hutchinson, not {method}")
-    store = checked_store(out)
+    store = checked_store(out, resume=resume)
     asked = options.request(**flags)
     from landscape.results import Trace
     from landscape.studies.matrices import operator_of
@@ -66,12 +70,17 @@ def _trace(
     chosen: dict[str, Any] = {"method": method, "tol": tol, "max_matvecs": max_matvecs, "per_layer": per_layer}
     chosen["seed"] = asked.seed
 
-    def compute(*_: object) -> Trace:
+    def compute(attempt: Attempt) -> Trace:
         with bar("trace", max_matvecs) as update:
-            return trace(matrix, **chosen, progress=lambda done, error: update(done, error=f"{error:.1e}"))
+            return trace(
+                attempt.journaled(matrix),
+                **chosen,
+                progress=lambda done, error: update(done, error=f"{error:.1e}"),
+            )
 
     identity = settings(matrix, **chosen)
-    result, provenance = obtain(store, minimum.label, identity, compute, minima=[minimum], overwrite=overwrite)
+    options_of_store: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "products": True}
+    result, provenance = obtain(store, minimum.label, identity, compute, minima=[minimum], **options_of_store)
     assert isinstance(result, Trace)
     return present(result, minimum.label, provenance, _text(result), as_json, on_test(minimum))
 

@@ -35,6 +35,14 @@ def resolve_device(name: str | torch.device) -> torch.device:
     return device
 
 
+def conditions(device: torch.device) -> dict[str, Any]:
+    """What fixes the bits of sums on a device, for the manifest of what may be resumed."""
+    found: dict[str, Any] = {"threads": torch.get_num_threads(), "torch": torch.__version__, "device": device.type}
+    if device.type == "cuda":
+        return {**found, "gpu": torch.cuda.get_device_name(device)}
+    return {**found, "cpu": torch.backends.cpu.get_cpu_capability().lower()}
+
+
 def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
     """The floating-point type of a name."""
     if isinstance(dtype, torch.dtype):

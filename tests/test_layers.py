@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "landscape"
 
 LAYERS = (
-    {"errors", "results", "files", "digest", "specs", "provenance"},
+    {"errors", "results", "resume", "files", "digest", "specs", "provenance"},
     {"vectors", "models", "data", "losses"},
     {"recipe", "checkpoint", "training", "execution", "passes", "code", "memory", "chunking"},
     {"objective"},
@@ -22,9 +22,9 @@ LAYERS = (
     {"studies"},
 )
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
-WITHOUT_TORCH = {"errors", "results", "files", "digest", "specs", "provenance", "recipe", "store", "draw"}
+WITHOUT_TORCH = {"errors", "results", "resume", "files", "digest", "specs", "provenance", "recipe", "store", "draw"}
 # A layer below that may not be used all the same: these know results, errors and plain files only.
-NARROW = {"store": {"errors", "results", "files", "digest"}, "draw": {"errors", "results"}}
+NARROW = {"store": {"errors", "results", "resume", "files", "digest"}, "draw": {"errors", "results"}}
 
 
 def imported(path: Path) -> set[str]:

@@ -8,6 +8,7 @@ from .fisher import Fisher
 from .gauss_newton import GaussNewton
 from .gradient_covariance import GradientCovariance
 from .hessian import Hessian
+from .journaled import Journaled
 from .shifted import Shifted
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "GaussNewton",
     "GradientCovariance",
     "Hessian",
+    "Journaled",
     "Shifted",
 ]

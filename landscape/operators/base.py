@@ -52,6 +52,13 @@ class AbstractOperator(ABC):
         """How products are made, for the results; empty where there is nothing to tell."""
         return {}
 
+    def conditions(self) -> Mapping[str, Any]:
+        """What fixes the bits of a product besides the identity: its path, block and chunk, as they are now."""
+        return {}
+
+    def pin(self, conditions: Mapping[str, Any]) -> None:  # noqa: B027 - most operators have nothing to choose
+        """Takes up the conditions of an earlier run, before the first product."""
+
     def settings(self, kind: str, version: int, **given: Any) -> dict[str, Any]:
         """What identifies a result of this kind, made by an estimator of this version with these arguments."""
         return {"kind": kind, "version": version, "operator": self.name, **given, **self.identity()}

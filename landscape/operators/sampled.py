@@ -56,6 +56,13 @@ class SampledOperator(AbstractOperator):
     def report(self) -> Mapping[str, Any]:
         return self.engine.report()
 
+    def conditions(self) -> Mapping[str, Any]:
+        report = self.engine.report()
+        return {"path": report.get("path"), "block": self.engine.block, "chunk": self.objective.chunk}
+
+    def pin(self, conditions: Mapping[str, Any]) -> None:
+        self.engine.pin(conditions["path"], conditions["block"], conditions["chunk"])
+
     def blocks(self) -> Mapping[str, slice]:
         layout = self.objective.layout
         ends = list(accumulate(layout.sizes))

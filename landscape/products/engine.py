@@ -46,6 +46,7 @@ class Engine:
         if budget is not None and budget < 0:
             raise UsageError(f"memory must not be negative, got {budget} bytes")
         self.objective, self.form, self.hvp, self.budget = objective, form, hvp, budget
+        self.pinned: str | None = None  # the path that an earlier run took
         self.layout = objective.layout
         self.chunks: list[Chunk] = []
         self.kept_bytes = 0
@@ -79,6 +80,12 @@ class Engine:
         except ResourceError:
             if not had:
                 raise
+
+    def pin(self, path: str, block: int | None, chunk: int) -> None:
+        """Takes path, block and chunk of an earlier run, in place of what clock and memory would choose now."""
+        if self.chunks and (path, chunk) != (self.choice.trial.maker.path, self.objective.chunk):
+            self.chunks, self.kept_bytes = [], 0
+        self.pinned, self.block, self.objective.chunking.size = path, block, chunk
 
     def report(self) -> Mapping[str, Any]:
         """How products are made: for results and their readers. Empty before the first product."""
@@ -126,7 +133,7 @@ class Engine:
         budget = self.budget
         if budget is None:
             budget = int(memory.SHARE * memory.free_bytes(objective.device))
-        choice = choose(objective, self.form, self.hvp, batches, along, budget)
+        choice = choose(objective, self.form, self.pinned or self.hvp, batches, along, budget)
         self._keep(choice, batches, along, budget)
         if self.agreement is not None and not self.agreement <= AGREES[objective.dtype]:
             reason = f"linearize differs from reverse mode by {self.agreement:.1e} over all chunks"

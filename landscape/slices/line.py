@@ -12,8 +12,9 @@ from ..errors import InputError, UsageError
 from ..execution import has_batch_norm
 from ..objective import Objective
 from ..results import Line, Result, Status
+from ..resume import Points, Watch
 from ..vectors import digest_of
-from .points import Points, Watch
+from .points import COLUMNS, at_points, columns
 
 VERSION = 1
 
@@ -89,13 +90,13 @@ def line(
     given = settings(start, end, alphas, split=split, test=test, bn=bn)
     fixed = given["bn"] == "eval" and has_batch_norm(start.model)
     place = _between(start, end, fixed) if isinstance(end, Objective) else _along(start, end)
-    points = Points(positions.shape)
+    points = Points(positions.shape, COLUMNS)
     if partial is not None:
         points.take_over(partial)
     step = end.params.double() - start.params.double() if isinstance(end, Objective) else end.double()
 
     def build(status: Status) -> Line:
-        columns: dict[str, Any] = dict(points.columns(with_test=test is not None))
+        measured: dict[str, Any] = dict(columns(points, with_test=test is not None))
         barrier = error_barrier = None
         if between and status is Status.COMPLETE:
             barrier, error_barrier = barriers(positions, points.values["loss"], points.values["accuracy"])
@@ -110,10 +111,10 @@ def line(
             split=split,
             bn=given["bn"],
             direction=dict(made or {}),
-            **columns,
+            **measured,
         )
 
-    points.evaluate(lambda index: place(float(positions[index])), test, build, watch or Watch())
+    points.evaluate(at_points(lambda index: place(float(positions[index])), test), build, watch or Watch())
     return build(points.outcome())
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ..objective import Objective
 from ..results import Plane, Result, Status
+from ..resume import Points, Watch
 from ..vectors import digest_of
-from .points import Points, Watch
+from .points import COLUMNS, at_points, columns
 
 VERSION = 1
 
@@ -66,7 +67,7 @@ def plane(
     alpha, beta = np.asarray(alphas, dtype=np.float64), np.asarray(betas, dtype=np.float64)
     given = settings(objective, directions, alphas, betas, split=split, test=test)
     origin = objective.params.double()
-    points = Points((len(alpha), len(beta)))
+    points = Points((len(alpha), len(beta)), COLUMNS)
     if partial is not None:
         points.take_over(partial)
 
@@ -75,7 +76,7 @@ def plane(
         return objective.at(origin + float(alpha[row]) * first + float(beta[column]) * second)
 
     def build(status: Status) -> Plane:
-        columns: dict[str, Any] = dict(points.columns(with_test=test is not None))
+        measured: dict[str, Any] = dict(columns(points, with_test=test is not None))
         return Plane(
             status=status,
             settings=given,
@@ -86,8 +87,8 @@ def plane(
             cosine=float(first @ second / (first.norm() * second.norm())),
             split=split,
             direction=dict(made or {}),
-            **columns,
+            **measured,
         )
 
-    points.evaluate(place, test, build, watch or Watch())
+    points.evaluate(at_points(place, test), build, watch or Watch())
     return build(points.outcome())

@@ -1,12 +1,14 @@
 """The one rule by which a result becomes an HDF5 group and back.
 
 Arrays become data sets with dimension scales; numbers become scalar data sets; both carry `units` and `long_name`.
-Text becomes an attribute; mappings and lists of text become JSON attributes. What is None is left out.
+Text becomes an attribute; mappings and lists of text become JSON attributes. What is None is left out. The attribute
+`content` is a sha256 over all of it. docs/schema.md is written from the same types.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -14,11 +16,14 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ..digest import canonical_json
 from ..errors import InputError
 from ..results import KINDS, Result, Status, finite, stored_fields
 
 SCHEMA_NAME = "landscape"
-SCHEMA_VERSION = 1
+# Rises with every change of the result types or of the rule; a file of each version lies in tests/stores.
+SCHEMA_VERSION = 2
+PLAIN_SCALE = b"This is a netCDF dimension but not a netCDF variable."
 
 
 def write_result(group: h5py.Group, result: Result) -> None:
@@ -29,19 +34,38 @@ def write_result(group: h5py.Group, result: Result) -> None:
         if value is None:
             continue
         if isinstance(value, np.ndarray):
-            _write_array(group, field, value)
+            _write_array(group, field, value, result.unit(field.name))
         elif isinstance(value, str):
             group.attrs[field.name] = str(value)
         elif isinstance(value, (bool, int, float, np.bool_, np.number)):
-            _describe(group.create_dataset(field.name, data=value), field)
+            _describe(group.create_dataset(field.name, data=value), field, result.unit(field.name))
         else:
             group.attrs[field.name] = json.dumps(finite(value), sort_keys=True)
+    group.attrs["content"] = content(result)
 
 
-def _write_array(group: h5py.Group, field: dataclasses.Field[Any], value: np.ndarray) -> None:
+def content(result: Result, *, of_run: bool = True) -> str:
+    """sha256 over kind, fields, types, shapes and bits; without `of_run`, over what two runs must agree in."""
+    state = hashlib.sha256(result.kind.encode())
+    for field in stored_fields(type(result)):
+        value = getattr(result, field.name)
+        if value is None or (field.metadata.get("of_run", False) and not of_run):
+            continue
+        state.update(f"|{field.name}|".encode())
+        if isinstance(value, np.ndarray):
+            state.update(f"{value.dtype.str}{value.shape}".encode())
+            state.update(np.ascontiguousarray(value).data)
+        elif isinstance(value, (float, np.floating)):
+            state.update(np.float64(value).tobytes())
+        else:
+            state.update(canonical_json(finite(value)).encode())
+    return state.hexdigest()
+
+
+def _write_array(group: h5py.Group, field: dataclasses.Field[Any], value: np.ndarray, unit: str) -> None:
     dims: tuple[str, ...] = field.metadata["dims"]
     dataset = group.create_dataset(field.name, data=value, fletcher32=True)
-    _describe(dataset, field)
+    _describe(dataset, field, unit)
     if dims == (field.name,):
         dataset.make_scale(field.name)
         return
@@ -49,13 +73,13 @@ def _write_array(group: h5py.Group, field: dataclasses.Field[Any], value: np.nda
         if name not in group:
             # The netCDF-4 convention for an axis without coordinates: a scale of which no bytes are stored.
             scale = group.create_dataset(name, shape=(size,), dtype=">f4")
-            scale.make_scale(f"This is a netCDF dimension but not a netCDF variable.{size:10d}")
+            scale.make_scale(f"{PLAIN_SCALE.decode()}{size:10d}")
         dataset.dims[axis].attach_scale(group[name])
 
 
-def _describe(dataset: h5py.Dataset, field: dataclasses.Field[Any]) -> None:
+def _describe(dataset: h5py.Dataset, field: dataclasses.Field[Any], unit: str) -> None:
     dataset.attrs["long_name"] = field.metadata["about"]
-    dataset.attrs["units"] = field.metadata["unit"]
+    dataset.attrs["units"] = unit
 
 
 def read_result(group: h5py.Group) -> Result:
@@ -77,7 +101,11 @@ def read_result(group: h5py.Group) -> Result:
     lacking = [f.name for f in stored_fields(result_type) if f.name not in values and _required(f)]
     if lacking:
         raise InputError(f"{group.name} lacks {', '.join(lacking)}: damaged, or of another version; compute it again")
-    return result_type(**values)
+    result = result_type(**values)
+    written = group.attrs.get("content")  # none in version 1
+    if written is not None and written != content(result):
+        raise InputError(f"{group.name} is damaged: its content differs from its checksum; compute it again")
+    return result
 
 
 def _read_member(group: h5py.Group, field: dataclasses.Field[Any], sizes: dict[str, int]) -> Any:

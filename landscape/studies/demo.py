@@ -8,30 +8,29 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from .. import quadrature, sharpness, slices, spectrum, traces
 from ..checkpoint import load_checkpoint
-from ..execution import KERNELS
 from ..operators import Hessian
-from ..provenance import provenance
 from ..recipe import Recipe
 from ..results import Eigenpairs, Result, Sharpness
 from ..slices.line import settings as line_settings
+from ..slices.plane import Directions
 from ..slices.plane import settings as plane_settings
 from ..store import Store
 from . import runs
 from .figures import draw_store
+from .keeping import Attempt, Compute, Keeper
 from .measured import Minimum, Request, measured
 from .slicing import described, directions_from
 
+COMMAND = ("landscape", "demo")
 SMALL_BATCH = 16
 EPOCHS = 60
 TRAIN_SAMPLES = 1437
@@ -100,9 +99,9 @@ def analyse(
         entry = runs.read_entry(path)
         store.add(arm, entry.result, entry.provenance)
     minima = measured(Request(labels=tuple(ARMS), dtype="float64", split=None), [str(path) for path in checkpoints])
-    keeper = _Keeper(store, overwrite, say)
-    rows = [_measure(minimum, keeper) for minimum in minima]
-    _slices(minima, keeper)
+    analyst = _Analyst(Keeper(store, COMMAND, overwrite=overwrite, resume=True), say)
+    rows = [_measure(minimum, analyst) for minimum in minima]
+    _slices(minima, analyst)
     return rows
 
 
@@ -112,61 +111,45 @@ def _trained(arm: str, path: Path, overwrite: bool, say: Say) -> Path:
         say(f"{arm}: trained already, {path}")
         return path
     say(f"{arm}: training, batch size {wanted.batch_size}")
-    runs.run(wanted, path, overwrite=True, device="cpu", command=("landscape", "demo"))
+    runs.run(wanted, path, overwrite=True, device="cpu", command=COMMAND)
     return path
 
 
-class _Keeper:
-    """Finds a result in the store or has it computed and stored."""
+@dataclass(frozen=True)
+class _Analyst:
+    """Has results obtained, and says what is computed."""
 
-    def __init__(self, store: Store, overwrite: bool, say: Say) -> None:
-        self.store, self.overwrite, self.say = store, overwrite, say
+    keeper: Keeper
+    say: Say
 
-    def obtain(
-        self,
-        label: str,
-        minima: Sequence[Minimum],
-        settings: Mapping[str, Any],
-        compute: Callable[[], Result],
-        what: str,
-    ) -> Any:
-        """The result of these settings at these minima, under a label."""
-        found = None if self.overwrite else self.store.same(label, settings)
-        if found is not None:
-            return found.result
-        self.say(f"{label}: {what}")
-        began = time.perf_counter()
-        result = compute()
-        origin = provenance(
-            command=["landscape", "demo"],
-            settings=settings,
-            inputs={path: sha256 for minimum in minima for path, sha256 in minimum.inputs.items()},
-            seconds=time.perf_counter() - began,
-            threads=torch.get_num_threads(),
-            flags=KERNELS,
-        )
-        self.store.add(label, result, origin)
-        return result
+    def __call__(self, what: str, minima: Sequence[Minimum], settings: Mapping[str, Any], compute: Compute) -> Any:
+        """The result of these settings; under the label of the minimum, or of the two ends of a line."""
+        label = "--".join(minimum.label for minimum in minima)
+
+        def aloud(attempt: Attempt) -> Result:
+            self.say(f"{label}: {what}")
+            return compute(attempt)
+
+        products = "operator" in settings
+        return self.keeper.obtain(label, settings, aloud, minima=minima, products=products)[0]
 
 
-def _measure(minimum: Minimum, keeper: _Keeper) -> dict[str, Any]:
+def _measure(minimum: Minimum, obtain: _Analyst) -> dict[str, Any]:
     """A row of the table: training metrics, top eigenvalue, sharpness; the rest of the spectrum is stored."""
     operator = Hessian(minimum.objective)
     chosen: dict[str, Any] = {"which": "largest", "tol": 1e-4, "max_matvecs": 1000, "seed": 0}
-    pairs: Eigenpairs = keeper.obtain(
-        minimum.label,
+    pairs: Eigenpairs = obtain(
+        "eigenvalues of the Hessian",
         [minimum],
         spectrum.settings(operator, NUM_EIGENVALUES, **chosen),
-        lambda: spectrum.top_eigenpairs(operator, NUM_EIGENVALUES, **chosen),
-        "eigenvalues of the Hessian",
+        lambda attempt: spectrum.top_eigenpairs(attempt.journaled(operator), NUM_EIGENVALUES, **chosen),
     )
-    _spectrum(minimum, operator, keeper)
-    sharp: Sharpness = keeper.obtain(
-        minimum.label,
+    _spectrum(minimum, operator, obtain)
+    sharp: Sharpness = obtain(
+        "Keskar's sharpness",
         [minimum],
         sharpness.settings(minimum.objective, epsilon=EPSILON, iterations=10, seed=0),
-        lambda: sharpness.keskar(minimum.objective, epsilon=EPSILON),
-        "Keskar's sharpness",
+        lambda _: sharpness.keskar(minimum.objective, epsilon=EPSILON),
     )
     assert minimum.path is not None
     trained = runs.metrics(recipe(minimum.label), runs.read_log(minimum.path))
@@ -179,50 +162,53 @@ def _measure(minimum: Minimum, keeper: _Keeper) -> dict[str, Any]:
     }
 
 
-def _spectrum(minimum: Minimum, operator: Hessian, keeper: _Keeper) -> None:
+def _spectrum(minimum: Minimum, operator: Hessian, obtain: _Analyst) -> None:
     """The trace by layer, and the distribution of the eigenvalues."""
     parts: dict[str, Any] = {"method": "hutchinson", "tol": 0.05, "max_matvecs": 1000, "per_layer": True, "seed": 0}
-    keeper.obtain(
-        minimum.label,
+    obtain(
+        "trace of the Hessian",
         [minimum],
         traces.settings(operator, **parts),
-        lambda: traces.trace(operator, **parts),
-        "trace of the Hessian",
+        lambda attempt: traces.trace(attempt.journaled(operator), **parts),
     )
     rule: dict[str, Any] = {**DENSITY, "seed": 0}
-    keeper.obtain(
-        minimum.label,
+    obtain(
+        "density of its eigenvalues",
         [minimum],
         quadrature.settings(operator, **rule),
-        lambda: quadrature.spectral_density(operator, **rule),
-        "density of its eigenvalues",
+        lambda attempt: quadrature.spectral_density(attempt.journaled(operator), **rule),
     )
 
 
-def _slices(minima: Sequence[Minimum], keeper: _Keeper) -> None:
+def _slices(minima: Sequence[Minimum], obtain: _Analyst) -> None:
     """The line from the small-batch minimum to each other one, and a plane around each."""
     start = minima[0]
     for end in minima[1:]:
-        made = {"kind": "between", "ends": [start.label, end.label]}
-        keeper.obtain(
-            f"{start.label}--{end.label}",
+
+        def between(attempt: Attempt, end: Minimum = end) -> Result:
+            about: dict[str, Any] = {"made": {"kind": "between", "ends": [start.label, end.label]}}
+            about |= {"partial": attempt.partial, "watch": attempt.watch()}
+            return slices.line(start.objective, end.objective, LINE.tolist(), test=start.test, **about)
+
+        obtain(
+            "the line between the minima",
             [start, end],
             line_settings(start.objective, end.objective, LINE.tolist(), split="train", test=start.test),
-            lambda end=end, made=made: slices.line(
-                start.objective, end.objective, LINE.tolist(), test=start.test, made=made
-            ),
-            "the line between the minima",
+            between,
         )
+    grid = GRID.tolist()
     for minimum in minima:
         pair = directions_from(minimum.objective, 0, "filter")
-        keeper.obtain(
-            minimum.label,
-            [minimum],
-            plane_settings(minimum.objective, pair, GRID.tolist(), GRID.tolist(), split="train", test=None),
-            lambda minimum=minimum, pair=pair: slices.plane(
-                minimum.objective, pair, GRID.tolist(), GRID.tolist(), made=described(0, "filter")
-            ),
+
+        def around(attempt: Attempt, minimum: Minimum = minimum, pair: Directions = pair) -> Result:
+            about: dict[str, Any] = {"partial": attempt.partial, "watch": attempt.watch()}
+            return slices.plane(minimum.objective, pair, grid, grid, made=described(0, "filter"), **about)
+
+        obtain(
             f"the loss at {len(GRID)} x {len(GRID)} points of a plane",
+            [minimum],
+            plane_settings(minimum.objective, pair, grid, grid, split="train", test=None),
+            around,
         )
 
 

@@ -1,0 +1,135 @@
+"""The file of a store: read whole into memory, changed there, and renamed into place. Readers never wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import filelock
+import h5py
+import numpy as np
+
+from .. import files
+from ..errors import InputError, LandscapeError, ResourceError, one_line
+from .schema import SCHEMA_NAME, SCHEMA_VERSION
+from .seal import sealed, unsealed
+from .watchdog import examined
+
+LOCK_SECONDS = 60.0
+DEPTH = 2  # levels of groups: labels, results
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """A store's file for reading. InputError where there is none, or where it is damaged, foreign or newer."""
+    if not files.exists(path):
+        raise InputError(f"no store at {path}; check the path")
+    found = files.require_file(path, "HDF5 file")
+    try:
+        content = found.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {files.one_reason(error)}") from error
+    with _damage_told(path), image(_checked(content, path), path) as file:
+        yield file
+
+
+@contextmanager
+def changed(path: Path) -> Iterator[h5py.File]:
+    """A store's file for changing, a new one where there is none; replaced on leaving, and as it was on failure.
+
+    The lock is held meanwhile, so what needs long is done before. Raises ResourceError where lock or disk refuse.
+    """
+    with _locked(path):
+        files.sweep_temporaries(path)
+        content = _checked(path.read_bytes(), path) if path.exists() else None
+        with _damage_told(path), image(content, path) as file:
+            yield file
+            file.attrs["schema_version"] = SCHEMA_VERSION  # of what is written into it from now on
+            file.flush()
+            new = file.id.get_file_image()
+        files.write_atomically(path, sealed(new))
+
+
+@contextmanager
+def image(content: bytes | None, path: Path) -> Iterator[h5py.File]:
+    """A store in memory; a new one for None. Whole files are small: large arrays go beside, not inside."""
+    try:
+        # readable by HDF5 1.10 and later, whatever the library that wrote it
+        options = {"track_order": True} if content is None else {}
+        file = h5py.File.in_memory(content, libver=("v108", "v110"), **options)
+    except OSError as error:
+        raise InputError(f"{path} is no HDF5 file, or is damaged: {one_line(error)[:120]}") from error
+    with file:
+        if content is None:
+            file.attrs["schema_name"] = SCHEMA_NAME
+            file.attrs["schema_version"] = SCHEMA_VERSION
+            file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+        else:
+            _refuse_foreign(file, path)
+        yield file
+
+
+def lock_of(path: Path) -> Path:
+    """Hidden, since it stays behind: to delete a lock that others may wait for would break it."""
+    return path.with_name(f".{path.name}.lock")
+
+
+def _checked(content: bytes, path: Path) -> bytes:
+    """The HDF5 image within a file. One without a seal is looked through by a process that may hang or crash."""
+    inner = unsealed(content, path)
+    if inner is content:
+        examined(content, path)
+    return inner
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = lock_of(path)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(lock, timeout=LOCK_SECONDS):
+            yield
+    except filelock.Timeout as error:
+        raise ResourceError(
+            f"another process has held {lock} for {LOCK_SECONDS:.0f} s; wait for it or use another --out"
+        ) from error
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """What h5py raises for a damaged file, as an InputError."""
+    try:
+        yield
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, LandscapeError):
+            raise
+        raise InputError(f"{path} is damaged: {one_line(error)[:120]}") from error
+
+
+def _refuse_foreign(file: h5py.File, path: Path) -> None:
+    if file.attrs.get("schema_name") != SCHEMA_NAME:
+        raise InputError(f"{path} is an HDF5 file of another program, no store; name another file")
+    version = file.attrs.get("schema_version")
+    if not isinstance(version, (int, np.integer)):
+        raise InputError(f"{path} has no readable schema version; it is damaged or of another program")
+    if version > SCHEMA_VERSION:
+        raise InputError(f"{path} has schema version {version}, this program knows {SCHEMA_VERSION}; update landscape")
+    _refuse_outside_links(file, str(path), DEPTH)
+
+
+def _refuse_outside_links(group: h5py.Group, path: str, depth: int) -> None:
+    """An external link, storage or virtual data set could read any file of this machine; deeper groups are not ours."""
+    for name in group:
+        if isinstance(group.get(name, getlink=True), (h5py.ExternalLink, h5py.SoftLink)):
+            raise InputError(f"{path}:{group.name}/{name} is a link out of its place; refused")
+        member = group[name]
+        if isinstance(member, h5py.Dataset) and (member.external or member.is_virtual):
+            raise InputError(f"{path}:{member.name} keeps its data outside the file; refused")
+        if isinstance(member, h5py.Group):
+            if depth == 0:
+                raise InputError(f"{path}:{member.name} lies deeper than results do; refused")
+            _refuse_outside_links(member, path, depth - 1)

@@ -1,0 +1,137 @@
+"""Where results lie in a store's file: `/<label>/<kind>`, with a suffix where one label has several of a kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import h5py
+
+from ..errors import InputError
+from ..results import Result, Status
+from .schema import read_result, write_result
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stored result and what is known about it."""
+
+    label: str
+    name: str  # of its group: the kind, with a suffix where one label has several
+    digest: str
+    result: Result
+    provenance: Mapping[str, Any]
+    manifest: Mapping[str, Any]  # what fixes its bits beside the settings: needed to go on with it
+    size: int  # bytes of its arrays and numbers
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is a part that waits for the rest."""
+        return self.result.status is Status.STOPPED
+
+
+class Place(NamedTuple):
+    """A result's group and its names."""
+
+    label: str
+    name: str
+    group: h5py.Group
+
+    @property
+    def digest(self) -> str:
+        """Of the settings, as it was stored."""
+        return str(self.group.attrs.get("digest", ""))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a part of a result lies here."""
+        return self.group.attrs.get("status") == Status.STOPPED
+
+
+def groups(file: h5py.File) -> Iterator[Place]:
+    """All results' groups, in the order of labels and results in the file."""
+    for label, owner in file.items():
+        if isinstance(owner, h5py.Group):
+            for name, group in owner.items():
+                if isinstance(group, h5py.Group):
+                    yield Place(label, name, group)
+
+
+def read_entry(place: Place) -> Entry:
+    """The entry of a group; InputError where it is damaged."""
+    group = place.group
+    size = sum(member.nbytes for member in group.values() if isinstance(member, h5py.Dataset))
+    provenance, manifest = (_json(group, name) for name in ("provenance", "manifest"))
+    return Entry(place.label, place.name, place.digest, read_result(group), provenance, manifest, size)
+
+
+def put(file: h5py.File, label: str, result: Result, attributes: Mapping[str, str]) -> None:
+    """Puts a result into a file under a label, and in the place of all that is the same, under any label.
+
+    `attributes` are its digest and what else is known of it. A part of a result takes the place of a part only: what
+    is finished stays until the whole is there.
+    """
+    part = result.status is Status.STOPPED
+    same = _same(file, result.kind, attributes["digest"])
+    same = [place for place in same if place.stopped or not part]
+    owner = _owner(file, label)
+    owned = [place.name for place in same if place.label == label]
+    others = {place.label: place.name for place in reversed(same) if place.label != label}
+    orders = {place.label: list(_owner(file, place.label)) for place in same}
+    for place in same:
+        del file[f"{place.label}/{place.name}"]
+    group = owner.create_group(owned[0] if owned else free_name(owner, result.kind), track_order=True)
+    write_result(group, result)
+    group.attrs.update(attributes)
+    for other, name in others.items():
+        _owner(file, other)[name] = group  # a hard link: one result under several labels
+    for name, order in orders.items():
+        _reorder(_owner(file, name), order)
+
+
+def _reorder(owner: h5py.Group, order: list[str]) -> None:
+    """Puts members back into an order: that in which their links were made is that in which they are listed."""
+    for name in order:
+        if name in owner:
+            owner.move(name, f".{name}")
+            owner.move(f".{name}", name)
+
+
+def share(file: h5py.File, label: str, kind: str, digest: str) -> None:
+    """Puts a result that the file holds under one more label, without a copy."""
+    held = _same(file, kind, digest)
+    if held and all(place.label != label for place in held):
+        owner = _owner(file, label)
+        owner[free_name(owner, kind)] = next((place for place in held if not place.stopped), held[0]).group
+
+
+def _same(file: h5py.File, kind: str, digest: str) -> list[Place]:
+    return [place for place in groups(file) if place.digest == digest and place.group.attrs.get("kind") == kind]
+
+
+def free_name(owner: h5py.Group, kind: str) -> str:
+    """The kind, or with the first number that is free."""
+    name, count = kind, 1
+    while name in owner:
+        count += 1
+        name = f"{kind}-{count}"
+    return name
+
+
+def _owner(file: h5py.File, label: str) -> h5py.Group:
+    owner = file.get(label) or file.create_group(label, track_order=True)
+    if not isinstance(owner, h5py.Group):
+        raise InputError(f"{file.filename}:/{label} holds data of another program; choose another --label")
+    return owner
+
+
+def _json(group: h5py.Group, name: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(str(group.attrs.get(name, "{}")))
+    except ValueError as error:
+        raise InputError(f"{group.name} is damaged: its {name} is no JSON") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{group.name} is damaged: its {name} is no mapping")
+    return found
