@@ -12,7 +12,7 @@ help:  ## this list
 $(STAMP): constraints.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip setuptools
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[data,test,check]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[data,xarray,test,check]'
 	@touch $@
 
 demo: $(STAMP)  ## the main job on the embedded digits data: trains, measures, compares, draws (about a minute of computing)
@@ -30,8 +30,9 @@ format: $(STAMP)  ## rewrites the sources in the common format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP)  ## docs/cli.md from the commands' own help, docs/layers.md from the tests' matrix
+docs: $(STAMP)  ## docs/cli.md from the commands' help, schema.md from the result types, layers.md from the tests
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_schema.py
 	$(BIN)/python docs/make_layers.py
 
 figures: $(STAMP)  ## the gallery in figures/, from the reference minima in checkpoints/

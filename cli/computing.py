@@ -101,6 +101,11 @@ def emit(values: Mapping[str, Any]) -> None:
     click.echo(json.dumps(finite(values)))
 
 
+def counted(number: int, what: str) -> str:
+    """`1 result`, `2 results`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def tell(message: str) -> None:
     """A line on stderr."""
     click.echo(message, err=True)

@@ -27,6 +27,9 @@ COMMANDS = {
     "plane": ("plane", "Loss over a plane around a minimum."),
     "figure": ("figure", "Draw what a result file holds."),
     "show": ("show", "List what a result file holds."),
+    "verify": ("verify", "Check a result file."),
+    "merge": ("merge", "Join result files of several machines or shards."),
+    "export": ("export", "Write results as CSV, JSON or npz."),
 }
 
 

@@ -2,57 +2,117 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import options
-from .computing import emit
+from .computing import counted, emit
+
+if TYPE_CHECKING:
+    from landscape.results import Result
+    from landscape.store import Entry
+
+BRIEF = 90  # characters of a setting at most
+MADE = ("command", "versions", "threads", "seconds", "created")  # of the provenance, for reading
 
 
 @click.command("show")
 @click.argument("file", metavar="FILE.h5")
 @click.option("--label", help="Only the results of this label.")
 @click.option("--kind", help="Only the results of this kind.")
+@click.option("--settings", is_flag=True, help="Show by which settings, command and versions each was made.")
+@click.option("--fields", is_flag=True, help="Show the fields of each result: axes, sizes, types and units.")
 @options.as_json
-def command(file: str, label: str | None, kind: str | None, as_json: bool) -> int:
-    """List what a result file holds: label, kind, status, what was found, and by which settings.
+def command(file: str, label: str | None, kind: str | None, settings: bool, fields: bool, as_json: bool) -> int:
+    """List what a result file holds, as a tree: label, kind, status, what was found, and its size.
 
     \b
     Example:
-      landscape show demo-output/demo.h5
+      landscape show demo-output/demo.h5 --kind eigenpairs --settings
     """
     from landscape.store import Store
 
-    entries = Store(file).find(kind=kind, label=label)
+    store = Store(file)
+    about, entries = store.about(), store.find(kind=kind, label=label)
     if as_json:
-        emit(
-            {
-                "kind": "store",
-                "status": "complete",
-                "label": None,
-                "entries": [_described(e) for e in entries],
-                "provenance": {"file": file},
-            }
-        )
+        origin = {"file": file, **about}
+        listed = [_described(entry) for entry in entries]
+        emit({"kind": "store", "status": "complete", "label": None, "entries": listed, "provenance": origin})
         return 0
-    for entry in entries:
-        click.echo(f"/{entry.label}/{entry.name}  [{entry.result.status}]  {_summary(entry.result)}")
-    if not entries:
-        click.echo("nothing stored" + (" that fits" if label or kind else ""))
+    click.echo(
+        f"{file}   schema {about['schema_version']}, created {about['created']}, {_bytes(about['bytes'])}, "
+        + counted(len(entries), "result")
+        + (" that fit" if label or kind else "")
+    )
+    for line in _tree(entries, settings=settings, fields=fields):
+        click.echo(line)
     return 0
 
 
-def _described(entry: Any) -> dict[str, Any]:
+def _tree(entries: Sequence[Entry], *, settings: bool, fields: bool) -> Iterator[str]:
+    seen: dict[tuple[str, str], Entry] = {}
+    label = None
+    width = max((len(entry.name) for entry in entries), default=0)
+    for entry in entries:
+        if entry.label != label:
+            label = entry.label
+            yield label
+        first = seen.setdefault((entry.digest, entry.result.kind), entry)
+        same = "" if first is entry else f", the same as /{first.label}/{first.name}"
+        status = str(entry.result.status) + (f", {entry.result.missing} missing" if entry.result.missing else "")
+        yield f"  {entry.name:<{width}}  [{status}]  {_summary(entry.result)}  ({_bytes(entry.size)}{same})"
+        if settings:
+            yield from (f"    {name}: {_brief(value)}" for name, value in entry.result.settings.items())
+            yield from (f"    {name}: {_brief(entry.provenance[name])}" for name in MADE if name in entry.provenance)
+        if fields:
+            yield from (f"    {line}" for line in _fields(entry.result))
+
+
+def _fields(result: Result) -> Iterator[str]:
+    import numpy as np
+
+    from landscape.results import stored_fields
+
+    for field in stored_fields(type(result)):
+        value = getattr(result, field.name)
+        if isinstance(value, np.ndarray):
+            axes = ", ".join(f"{axis}: {size}" for axis, size in zip(field.metadata["dims"], value.shape, strict=True))
+            yield f"{field.name} ({axes})  {value.dtype}  {result.unit(field.name)}  {_bytes(value.nbytes)}"
+        elif isinstance(value, (bool, int, float)):
+            unit = "" if result.unit(field.name) == "1" else f" {result.unit(field.name)}"
+            yield f"{field.name} = {value:.6g}{unit}"
+
+
+def _brief(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= BRIEF else f"{text[: BRIEF - 3]}..."
+
+
+def _bytes(count: int) -> str:
+    size, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.3g} {unit}"
+
+
+def _described(entry: Entry) -> dict[str, Any]:
     return {
         "label": entry.label,
         "name": entry.name,
         "kind": entry.result.kind,
         "status": entry.result.status,
+        "missing": entry.result.missing,
         "digest": entry.digest,
+        "bytes": entry.size,
         "settings": entry.result.settings,
         "summary": _summary(entry.result),
         "provenance": entry.provenance,
+        "manifest": entry.manifest,
     }
 
 

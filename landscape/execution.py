@@ -37,7 +37,7 @@ def resolve_device(name: str | torch.device) -> torch.device:
 
 def conditions(device: torch.device) -> dict[str, Any]:
     """What fixes the bits of sums on a device, for the manifest of what may be resumed."""
-    found: dict[str, Any] = {"threads": torch.get_num_threads(), "torch": torch.__version__, "device": device.type}
+    found: dict[str, Any] = {"threads": torch.get_num_threads(), "torch": str(torch.__version__), "device": device.type}
     if device.type == "cuda":
         return {**found, "gpu": torch.cuda.get_device_name(device)}
     return {**found, "cpu": torch.backends.cpu.get_cpu_capability().lower()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from pathlib import Path
 
@@ -41,10 +42,15 @@ def _sync_folder(folder: Path) -> None:
 
 def sweep_temporaries(path: str | os.PathLike[str]) -> None:
     """Removes what killed writers of `path` left beside it; those of living processes stay."""
+    for stale in stale_temporaries(path):
+        stale.unlink(missing_ok=True)
+
+
+def stale_temporaries(path: str | os.PathLike[str]) -> list[Path]:
+    """What killed writers of `path` left beside it."""
     target = Path(os.path.realpath(path))
-    for stale in target.parent.glob(f".{target.name}.tmp.*"):
-        if not _alive(stale.name.rpartition(".")[2]):
-            stale.unlink(missing_ok=True)
+    found = target.parent.glob(f".{glob.escape(target.name)}.tmp.*")
+    return [temporary for temporary in sorted(found) if not _alive(temporary.name.rpartition(".")[2])]
 
 
 def _alive(pid: str) -> bool:

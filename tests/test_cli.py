@@ -23,6 +23,7 @@ import landscape.spectrum
 from landscape.errors import InputError
 from landscape.results import Status
 from landscape.store import Store
+from landscape.store.schema import content
 
 CKPT = "net.safetensors"
 COMMON = {"kind", "status", "label", "provenance"}
@@ -59,6 +60,9 @@ CONTRACT = {
     ),
     "show": ("show stored.h5", "entries"),
     "figure": ("figure stored.h5 --out drawn", "files"),
+    "verify": ("verify stored.h5", "problems"),
+    "merge": ("merge stored.h5 --out r.h5", "entries"),
+    "export": ("export stored.h5 --out drawn", "files"),
 }
 LABELS = {
     "train": "other",
@@ -70,6 +74,9 @@ LABELS = {
     "plane": "net",
     "show": None,
     "figure": None,
+    "verify": None,
+    "merge": None,
+    "export": None,
 }
 STORING = ["eigen", "trace", "density", "sharpness", "line", "plane"]
 
@@ -450,6 +457,36 @@ def test_a_partial_slice_is_kept_refused_and_resumed(slow, capsys, monkeypatch, 
     assert (finished.loss[reached] == left.loss[reached]).all()
     printed(capsys, text.replace("r.h5", "whole.h5"))
     assert bits(finished) == bits(Store("whole.h5").entries()[0].result)
+
+
+SPECTRA = {
+    "eigen": "eigen -k 3 --tol 1e-6",
+    "trace": "trace --tol 1e-6 --max-matvecs 400",
+    "density": "density --probes 2 --steps 20",
+}
+
+
+@pytest.mark.parametrize("command", SPECTRA)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_stopped_spectrum_resumes_to_the_same_bits(slow, capsys, monkeypatch, command, number):
+    rest = "--model slow.py:Slow --data digits --samples 64 --hvp double --memory 0"
+    text = f"{SPECTRA[command]} {rest} --out r.h5"
+    with monkeypatch.context() as patch:
+        patch.setenv("SLOW_CALLS", "40")
+        patch.setenv("SLOW_SIGNAL", str(int(number)))
+        out, err = printed(capsys, f"{text} --json", code=6)
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert "--resume" in err
+    (journal,) = slow.glob("r.h5.*.journal")
+    assert journal.stat().st_size > 0
+    assert "--resume" in printed(capsys, text, code=3)[1]
+    status = 4 if command == "trace" else 0  # the budget is too small for the tolerance, the same both times
+    printed(capsys, f"{text} --resume", code=status)
+    printed(capsys, text.replace("r.h5", "whole.h5"), code=status)
+    resumed, whole = (Store(name).entries()[0].result for name in ("r.h5", "whole.h5"))
+    assert content(resumed, of_run=False) == content(whole, of_run=False)
+    assert {path.name for path in slow.glob("[!.]*")} == {"slow.py", "reached", "r.h5", "whole.h5"}
 
 
 def test_overwrite_starts_again_from_a_partial_slice(slow, capsys, monkeypatch):

@@ -21,8 +21,8 @@ def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def make_cli():
-    spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs" / "make_cli.py")
+def maker(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -64,10 +64,14 @@ def test_every_command_of_the_readme_exists_with_its_options():
 
 def test_the_reference_of_commands_is_up_to_date(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    rendered = make_cli().render()
+    rendered = maker("make_cli").render()
     assert rendered == read("docs/cli.md"), "run make docs"
     for name in COMMANDS:
         assert f"\n## landscape {name}\n" in rendered
+
+
+def test_the_schema_is_up_to_date():
+    assert maker("make_schema").render() == read("docs/schema.md"), "run make docs"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -146,7 +146,7 @@ def test_a_state_is_not_taken_up_under_other_conditions(tmp_path, monkeypatch):
     (tmp_path / "few.py").write_text(source.format(n=50))
     for name in [name for name in sys.modules if name.startswith("landscape_spec_")]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(InputError, match="begun with other data"):
+    with pytest.raises(InputError, match="begun with data"):
         runs.run(dataclasses.replace(recipe, epochs=3), path, resume=True)
 
 

@@ -12,6 +12,7 @@ from ..errors import InputError, Stopped
 from ..results import DONE, NON_FINITE, TODO, Result, Status
 
 SAVE_EVERY = 1.0  # seconds of work between two saves of a partial result
+SAVE_SHARE = 20  # times as long as the last save took, at least: files of many results take long to replace
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Points:
 
         Raises Stopped, after a last save, where `watch.stop` says so.
         """
-        saved = time.monotonic()
+        saved, pause = time.monotonic(), SAVE_EVERY
         for index in self._todo(build, watch):
             row = measure(index)
             for name, number in (row or {}).items():
@@ -66,9 +67,11 @@ class Points:
             self.status.flat[index] = NON_FINITE if row is None else DONE
             if watch.progress:
                 watch.progress(int((self.status != TODO).sum()))
-            if watch.save and time.monotonic() - saved >= SAVE_EVERY:
+            began = time.monotonic()
+            if watch.save and began - saved >= pause:
                 watch.save(build(Status.STOPPED))
                 saved = time.monotonic()
+                pause = max(SAVE_EVERY, SAVE_SHARE * (saved - began))
 
     def _todo(self, build: Callable[[Status], Result], watch: Watch) -> Iterator[int]:
         for index in np.flatnonzero(self.status.reshape(-1) == TODO):

@@ -77,6 +77,13 @@ class Store:
                 if place.digest == key and label in (None, place.label)
             ]
 
+    def about(self) -> dict[str, Any]:
+        """Of the file: schema version, when it was created, and its bytes."""
+        with opened(self.path) as file:
+            created = str(file.attrs.get("created", ""))
+            version = int(file.attrs["schema_version"])  # pyright: ignore[reportArgumentType] - opened() checked it
+            return {"schema_version": version, "created": created, "bytes": self.path.stat().st_size}
+
     def check(self) -> None:
         """Raises InputError if something that is no store stands at the path, ResourceError if it cannot be written."""
         if files.exists(self.path) and not self.path.is_dir():

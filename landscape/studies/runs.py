@@ -22,6 +22,7 @@ from ..models import build_model
 from ..provenance import provenance
 from ..recipe import Recipe
 from ..results import Training
+from ..resume import refuse_other
 from ..store import Entry, Store
 from ..training import Trained, TrainingState, TrainingWatch, train
 
@@ -99,8 +100,7 @@ def _conditions(recipe: Recipe, splits: Splits, device: str) -> dict[str, Any]:
     return {
         "data": splits.train.digest(),
         "model code": code.of_model(model),
-        "threads": torch.get_num_threads(),
-        "device": execution.resolve_device(device).type,
+        **execution.conditions(execution.resolve_device(device)),
     }
 
 
@@ -189,11 +189,7 @@ def _read_state(path: Path, recipe: Recipe, conditions: Mapping[str, Any]) -> Tr
     different = recipe.differences(stored)
     if different:
         raise InputError(f"cannot resume: {path} is of another run ({', '.join(different)} differ); --overwrite")
-    changed = [name for name, value in conditions.items() if before.get(name) != value]
-    if changed:
-        raise InputError(
-            f"cannot resume bit for bit: {path} was begun with other {', '.join(changed)}; restore them, or --overwrite"
-        )
+    refuse_other(str(path), before, conditions)
     if state.epoch > (recipe.epochs or state.epoch) or state.updates > (recipe.updates or state.updates):
         raise InputError(
             f"cannot resume: {path} is at epoch {state.epoch}, update {state.updates}, beyond this budget; ask for more"

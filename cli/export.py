@@ -1,0 +1,54 @@
+"""landscape export"""
+
+from __future__ import annotations
+
+import click
+
+from . import options
+from .computing import emit
+
+
+@click.command("export")
+@click.argument("file", metavar="FILE.h5")
+@click.option(
+    "--format",
+    "forms",
+    type=click.Choice(["csv", "json", "npz"]),
+    multiple=True,
+    default=("csv",),
+    show_default=True,
+    help="Repeatable.",
+)
+@click.option("--out", metavar="DIR", help="Folder of the files.  [default: FILE-export beside the file]")
+@click.option("--label", help="Only the results of this label.")
+@click.option("--kind", help="Only the results of this kind.")
+@options.as_json
+def command(
+    file: str, forms: tuple[str, ...], out: str | None, label: str | None, kind: str | None, as_json: bool
+) -> int:
+    """Write results as CSV tables, JSON or npz, for other programs.
+
+    csv: FILE.csv has a row for each result; FILE-LABEL-KIND-AXES.csv a row for each point of its arrays.
+
+    \b
+    Example:
+      landscape export r.h5 --format csv --format npz --out tables
+    """
+    from pathlib import Path
+
+    from landscape.errors import InputError
+    from landscape.store import Store, export
+
+    entries = Store(file).find(kind=kind, label=label)
+    if not entries:
+        raise InputError(f"{file} holds no results{' that fit' if label or kind else ''} to export")
+    stem = Path(file).stem
+    folder = Path(out) if out is not None else Path(file).with_name(f"{stem}-export")
+    written = [path for form in dict.fromkeys(forms) for path in export(entries, form, folder, stem)]
+    if as_json:
+        paths = [str(path) for path in written]
+        emit({"kind": "files", "status": "complete", "label": None, "files": paths, "provenance": {"file": file}})
+    else:
+        for path in written:
+            click.echo(path)
+    return 0

@@ -1,0 +1,217 @@
+"""A result of every kind, with numbers that are hard to store."""
+
+import numpy as np
+
+from landscape.results import (
+    Density,
+    Eigenpairs,
+    Eigenvectors,
+    Line,
+    Plane,
+    Sharpness,
+    Status,
+    Trace,
+    Training,
+)
+
+AWKWARD = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 5e-324, 1 / 3])
+
+# -- results of every kind ------------------------------------------------------------------------------------------
+
+
+def eigenpairs(tag=0, **changed):
+    fields = {
+        "status": Status.CONVERGED,
+        "settings": {"kind": "eigenpairs", "version": 1, "k": 3, "tag": tag},
+        "eigenvalues": np.array([3.5, 1 / 3, -0.25]),
+        "residuals": np.array([1e-9, 2e-8, np.nan]),
+        "low": np.array([3.4, 0.3, -np.inf]),
+        "high": np.array([3.6, 0.4, np.inf]),
+        "operator": "hessian",
+        "which": "both",
+        "num_matvecs": 17,
+        "num_params": 26122,
+        "num_samples": 1437,
+        "loss": 1 / 7,
+        "gradient_fraction": 0.875,
+        "gradient_overlap": -1 / 3,
+        "gradient_norm": 1e-9,
+        "self_check": {"verdict": "agrees", "subset": 256, "steps": 1.25e-11, "inner": {"a": [1, 2.5, None, "é"]}},
+        "vectors": np.ones((4, 3)),
+    }
+    return Eigenpairs(**(fields | changed))
+
+
+def line(tag=0, **changed):
+    fields = {
+        "status": Status.STOPPED,
+        "settings": {"kind": "line", "tag": tag, "alphas": [0.0, 0.5]},
+        "alpha": np.linspace(-1, 2, 7),
+        "loss": AWKWARD,
+        "loss_stderr": AWKWARD[::-1],
+        "accuracy": np.linspace(0, 1, 7),
+        "test_loss": AWKWARD * 2,
+        "test_accuracy": np.linspace(1, 0, 7),
+        "point_status": np.array([0, 1, 2, 1, 1, 0, 1], dtype=np.uint8),
+        "unit_length": 12.5,
+        "barrier": -0.5,
+        "error_barrier": float("nan"),
+        "bn": "interpolate",
+        "split": "train",
+        "direction": {"kind": "between", "ends": ["small", "large"]},
+    }
+    return Line(**(fields | changed))
+
+
+def plane(tag=0, **changed):
+    grid = np.arange(15.0).reshape(3, 5) / 7
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "plane", "tag": tag},
+        "alpha": np.linspace(-1, 1, 3),
+        "beta": np.linspace(-2, 2, 5),
+        "loss": grid,
+        "loss_stderr": np.asfortranarray(grid + 1),
+        "accuracy": grid.astype(np.float32),
+        "test_loss": grid[::-1],
+        "test_accuracy": grid * 0,
+        "point_status": np.ones((3, 5), dtype=np.uint8),
+        "unit_lengths": np.array([2.5, 3.5]),
+        "cosine": -1e-17,
+        "split": "test",
+        "direction": {"kind": "random", "seed": 3, "normalize": "filter", "left out": "params of one dimension"},
+    }
+    return Plane(**(fields | changed))
+
+
+def sharpness(tag=0, **changed):
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "sharpness", "tag": tag},
+        "measure": "keskar",
+        "space": "full",
+        "value": 42.1,
+        "stderr": 0.5,
+        "epsilon": 1e-3,
+        "loss": 1e-300,
+        "max_loss": float("inf"),
+        "iterations": 10,
+        "num_evaluations": 12,
+        "on_boundary": 0.25,
+        "displaced_start": True,
+        "num_params": 2**40,
+        "num_samples": 0,
+    }
+    return Sharpness(**(fields | changed))
+
+
+def training(tag=0, **changed):
+    rows = np.arange(4.0)
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "training", "tag": tag, "recipe": '{"lr": 0.05}'},
+        "epoch": rows,
+        "updates": np.array([0, 23, 46, 69]),
+        "initial_params": np.linspace(-1, 1, 11, dtype=np.float32),
+        "learning_rate": np.full(4, 0.05),
+        "distance": np.sqrt(rows),
+        "seconds": rows / 3,
+    }
+    fields |= {f"{split}_{name}": rows / 7 for split in ("train", "test") for name in ("loss", "accuracy")}
+    return Training(**(fields | changed))
+
+
+def eigenvectors(tag=0, **changed):
+    fields = {
+        "status": Status.CONVERGED,
+        "settings": {"kind": "eigenpairs", "tag": tag},
+        "eigenvalues": np.array([3.5, 1 / 3]),
+        "vectors": np.arange(10.0, dtype=np.float32).reshape(5, 2) / 7,
+    }
+    return Eigenvectors(**(fields | changed))
+
+
+MEASURED = {
+    "num_matvecs": 17,
+    "num_params": 26122,
+    "num_samples": 1437,
+    "loss": 1 / 7,
+    "self_check": {"verdict": "agrees"},
+    "hvp": {"path": "double", "kept_chunks": 2, "agreement": None},
+}
+
+
+def trace(tag=0, **changed):
+    fields = {
+        "status": Status.CONVERGED,
+        "settings": {"kind": "trace", "tag": tag},
+        "value": 1 / 3,
+        "stderr": 5e-324,
+        "method": "hutch++",
+        "operator": "ggn",
+        "frobenius": 2.5,
+        "frobenius_stderr": 0.0,
+        "effective_rank": np.inf,
+        "layers": ("0.weight", "0.bias"),
+        "layer_value": np.array([1.5, np.nan]),
+        "layer_stderr": np.array([0.5, -0.0]),
+        "num_probes": 30,
+    }
+    return Trace(**(fields | MEASURED | changed))
+
+
+def density(tag=0, **changed):
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "density", "tag": tag},
+        "nodes": np.linspace(-1, 1, 6).reshape(2, 3),
+        "weights": np.full((2, 3), 1 / 3),
+        "operator": "hessian",
+        "trace": -1 / 3,
+        "trace_stderr": 0.25,
+        "bulk_edge": 1e-300,
+        "num_outliers": 10.5,
+        "num_outliers_stderr": 0.5,
+        "outlier_share": 0.75,
+        "num_classes": 10,
+    }
+    return Density(**(fields | MEASURED | changed))
+
+
+MAKERS = {
+    "density": density,
+    "eigenpairs": eigenpairs,
+    "eigenvectors": eigenvectors,
+    "line": line,
+    "plane": plane,
+    "sharpness": sharpness,
+    "trace": trace,
+    "training": training,
+}
+NONES = {
+    "density": ("trace_stderr", "num_outliers_stderr", "num_samples", "num_classes", "loss"),
+    "eigenpairs": (
+        "low",
+        "high",
+        "num_samples",
+        "loss",
+        "gradient_fraction",
+        "gradient_overlap",
+        "gradient_norm",
+    ),  # fmt: skip
+    "eigenvectors": (),
+    "trace": ("layers", "layer_value", "layer_stderr", "num_samples", "loss"),
+    "line": ("accuracy", "test_loss", "test_accuracy", "barrier", "error_barrier"),
+    "plane": ("accuracy", "test_loss", "test_accuracy"),
+    "sharpness": ("stderr",),
+    "training": ("initial_params",),
+}
+
+
+def same(stored, given):
+    """Equal in type, shape and bits; mappings by value."""
+    if isinstance(given, np.ndarray):
+        return stored.dtype == given.dtype and stored.shape == given.shape and stored.tobytes() == given.tobytes()
+    if isinstance(given, float):
+        return type(stored) is float and np.float64(stored).tobytes() == np.float64(given).tobytes()
+    return type(stored) is type(given) and stored == given
