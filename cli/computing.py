@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from landscape.errors import NumericalError, UsageError, one_line
+from landscape.errors import NumericalError, ResourceError, UsageError, one_line
 
 # The rest is imported where it is used: numpy, h5py and tqdm would make every --help slower.
 if TYPE_CHECKING:
@@ -50,14 +50,18 @@ def obtain(
     """The result of these settings: from the store if it holds it, else computed, and stored where there is one.
 
     `minima` are what it is measured at. `resume` is None for what cannot be resumed: signals keep their own effect
-    there. `products`: the work is a sequence of products.
+    there. `products`: the work is a sequence of products. What was computed and could not be stored is printed all the
+    same: `present` then returns the exit code of the failure.
     """
-    from landscape.studies.keeping import Keeper
+    from landscape.studies.keeping import Keeper, NotSaved
 
     command = ["landscape", *sys.argv[1:]]
     keeper = Keeper(store, command, overwrite=overwrite, resume=bool(resume), say=tell)
     with stop_requests(store is not None and resume is not None) as stop:
-        return keeper.obtain(label, settings, compute, minima=minima, products=products, stop=stop)
+        try:
+            return keeper.obtain(label, settings, compute, minima=minima, products=products, stop=stop)
+        except NotSaved as error:
+            return error.result, {**error.provenance, "not_saved": one_line(error)}
 
 
 def on_test(minimum: Minimum) -> dict[str, float]:
@@ -88,6 +92,9 @@ def present(
     else:
         for line in [*text, *(f"{name.replace('_', ' ')} {value:.6g}" for name, value in (also or {}).items())]:
             click.echo(line)
+    if "not_saved" in provenance:
+        tell(f"landscape: {provenance['not_saved']}")
+        return ResourceError.exit_code
     if result.status in (Status.NOT_CONVERGED, Status.NON_FINITE):
         tell(f"landscape: {label}: {result.status}")
         return NumericalError.exit_code

@@ -78,15 +78,12 @@ def _eigen(
 
     def compute(attempt: Attempt) -> Eigenpairs:
         with bar("eigenpairs", max_matvecs) as update:
-            found = top_eigenpairs(
+            return top_eigenpairs(
                 attempt.journaled(matrix),
                 k,
                 **chosen,
                 progress=lambda done, worst: update(done, residual=f"{worst:.1e}"),
             )
-        if beside is not None:
-            beside.add(minimum.label, found.eigenvectors())
-        return found
 
     identity = settings(matrix, k, **chosen)
     beside = Store(vectors_path(out)) if save_vectors and out is not None else None
@@ -101,9 +98,11 @@ def _eigen(
         resume=resume,
         products=True,
     )
-    if beside is not None:
-        beside.share(minimum.label, beside.same(identity)[0])
     assert isinstance(result, Eigenpairs)
+    if beside is not None and result.vectors is not None:
+        beside.add(minimum.label, result.eigenvectors())
+    elif beside is not None:
+        beside.share(minimum.label, beside.same(identity)[0])
     if result.self_check.get("precision", 0.0) > IMPRECISE:
         tell(f"float32 products are off by {result.self_check['precision']:.1e} here; --dtype float64 is exact")
     return present(result, minimum.label, provenance, _text(result), as_json, on_test(minimum))

@@ -21,6 +21,7 @@ A result file is HDF5, in the layout of netCDF-4: h5py, xarray (engines `h5netcd
 
 ```python
 import xarray
+
 xarray.open_dataset("r.h5", group="small/plane", engine="h5netcdf").loss.plot()
 xarray.open_datatree("r.h5", engine="netcdf4")
 ```
@@ -32,7 +33,7 @@ In Python without them: `Store("r.h5").find(kind="eigenpairs", label="small")` g
 
 | where | what |
 |---|---|
-| `/` | attributes `schema_name` = `{SCHEMA_NAME}`, `schema_version`, `created` (UTC) |
+| `/` | attributes `schema_name` ({SCHEMA_NAME}), `schema_version`, `created` (UTC), `packed_bytes` (see below) |
 | `/LABEL` | a group for each label: a minimum, or a pair `A--B` |
 | `/LABEL/KIND` | a group for each result; `KIND-2`, `KIND-3` ... where one label has several of a kind |
 | `/LABEL/KIND/FIELD` | a data set for each number or array |
@@ -55,6 +56,7 @@ Each group has, besides its fields, the attributes
 
 `status` is one of {", ".join(f"`{status}`" for status in Status)}. `stopped` is a part that waits for `--resume`.
 
+HDF5 does not reclaim what is replaced: a file that has grown by half since `packed_bytes` is copied without the waste.
 Behind the HDF5 image lies a sha256 of the whole, where HDF5 does not look. A file that another program has written
 to has lost it, and is then read by a process of its own first, which may crash or hang in place of yours.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 from pathlib import Path
 
 from .errors import InputError, ResourceError
@@ -13,7 +14,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Replaces `path` by `content` so that a reader, or a crash, sees the old file or the new one, whole.
 
     The bytes go to a temporary beside the target, are synced, and are renamed over it; a link is followed,
-    not replaced. Raises ResourceError where the disk or the folder refuses; the old file then stands.
+    not replaced, and who may read and write the file stays. Raises ResourceError where the disk or the folder
+    refuses; the old file then stands.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.tmp.{os.getpid()}")
@@ -23,6 +25,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
         os.replace(temporary, target)
         _sync_folder(target.parent)
     except OSError as error:

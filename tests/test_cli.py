@@ -20,7 +20,7 @@ from landscape_cli.main import COMMANDS, run
 import landscape.sharpness
 import landscape.slices
 import landscape.spectrum
-from landscape.errors import InputError
+from landscape.errors import InputError, ResourceError
 from landscape.results import Status
 from landscape.store import Store
 from landscape.store.schema import content
@@ -457,6 +457,21 @@ def test_a_partial_slice_is_kept_refused_and_resumed(slow, capsys, monkeypatch, 
     assert (finished.loss[reached] == left.loss[reached]).all()
     printed(capsys, text.replace("r.h5", "whole.h5"))
     assert bits(finished) == bits(Store("whole.h5").entries()[0].result)
+
+
+@pytest.mark.parametrize("command", STORING)
+def test_what_the_disk_refuses_is_printed_all_the_same(here, capsys, monkeypatch, command):
+    def refuse(*_):
+        raise ResourceError("cannot write r.h5: No space left on device; free some space")
+
+    monkeypatch.setattr("landscape.files.write_atomically", refuse)
+    text, keys = CONTRACT[command]
+    out, err = printed(capsys, f"{text} --json", code=5)
+    value = read_json(out)
+    assert set(keys.split()) <= set(value)
+    assert "No space left" in value["provenance"]["not_saved"]
+    assert err.splitlines()[-1].startswith("landscape: cannot write r.h5")
+    assert not Path("r.h5").exists()
 
 
 SPECTRA = {

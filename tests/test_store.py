@@ -136,6 +136,13 @@ def test_a_link_is_followed_and_not_replaced(store, tmp_path):
     assert len(Store(tmp_path / "folder" / "target.h5").entries()) == 2
 
 
+def test_who_may_read_and_write_a_file_stays(store):
+    store.add("net", eigenpairs())
+    store.path.chmod(0o664)
+    store.add("net", sharpness())
+    assert store.path.stat().st_mode & 0o777 == 0o664
+
+
 # -- crashes and limits ---------------------------------------------------------------------------------------------
 
 ADDING = """

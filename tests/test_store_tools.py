@@ -191,6 +191,43 @@ def part(done=7, **changed):
 OTHERS = ("loss_stderr", "accuracy", "test_loss", "test_accuracy")
 
 
+def test_a_result_whose_axes_contradict_is_not_stored(store):
+    with pytest.raises(InputError, match="loss has 4 points along beta, which has 5"):
+        store.add("net", plane(loss=np.zeros((3, 4))))
+    assert not store.path.exists()
+
+
+def test_a_file_does_not_grow_with_what_is_replaced(store, monkeypatch):
+    monkeypatch.setattr("landscape.store.packing.SLACK", 20_000)
+    for maker in MAKERS.values():
+        store.add("a", maker(settings={"kind": maker().kind, "tag": 7}))
+    store.share("b", store.find(kind="plane")[0])
+    with h5py.File(store.path, "r+") as file:  # what another program put there stays
+        file["note"] = "by hand"
+        file["a"].attrs["owner"] = "someone"
+        file["a/plane"].create_dataset("mine", data=[1.0, 2.0])
+        file["a/plane/mine"].dims[0].attach_scale(file["a/plane/axis"])
+    before = [content(entry.result) for entry in store.entries()]
+    sizes = []
+    for number in range(60):
+        columns = dict.fromkeys(("loss", *OTHERS), np.full((40, 40), number / 7))
+        columns |= {"alpha": np.arange(40.0), "beta": np.arange(40.0)}
+        store.add("net", part(settings={"kind": "plane"}, **columns, point_status=np.ones((40, 40), dtype=np.uint8)))
+        sizes.append(store.path.stat().st_size)
+    assert max(sizes) < 1.6 * sizes[0] + 20_000
+    assert sorted(sizes) != sizes  # it was packed along the way
+    assert [content(entry.result) for entry in store.entries()][:-1] == before
+    with h5py.File(store.path) as file:
+        assert file["note"].asstr()[()] == "by hand"
+        assert file["a"].attrs["owner"] == "someone"
+        assert file["a/plane/mine"].dims[0][0] == file["a/plane/axis"]
+        assert file["a/plane"] == file["b/plane"]
+    for engine in ("h5netcdf", "netcdf4"):
+        with xarray.open_dataset(store.path, group="net/plane", engine=engine) as found:
+            assert found.loss.dims == ("alpha", "beta")
+            assert (found.loss.values == 59 / 7).all()
+
+
 # -- verify ---------------------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from h5py import h5d, h5g, h5l, h5o  # pyright: ignore[reportAttributeAccessIssu
 
 from .. import files
 from ..errors import InputError, LandscapeError, ResourceError, one_line
+from .packing import image_of
 from .schema import SCHEMA_NAME, SCHEMA_VERSION
 from .seal import sealed, unsealed
 from .watchdog import examined
@@ -48,8 +49,7 @@ def changed(path: Path) -> Iterator[h5py.File]:
         with _damage_told(path), image(content, path) as file:
             yield file
             file.attrs["schema_version"] = SCHEMA_VERSION  # of what is written into it from now on
-            file.flush()
-            new = file.id.get_file_image()
+            new = image_of(file)
         files.write_atomically(path, sealed(new))
 
 

@@ -75,13 +75,15 @@ def put(file: h5py.File, label: str, result: Result, attributes: Mapping[str, st
     """
     part = result.status is Status.STOPPED
     same = _same(file, result.kind, attributes["digest"])
-    same = [place for place in same if place.stopped or not part]
+    # By name: HDF5 gives the space of a group that is still open free only when it is closed.
+    replaced = [(place.label, place.name) for place in same if place.stopped or not part]
+    del same
     owner = _owner(file, label)
-    owned = [place.name for place in same if place.label == label]
-    others = {place.label: place.name for place in reversed(same) if place.label != label}
-    orders = {place.label: list(_owner(file, place.label)) for place in same}
-    for place in same:
-        del file[f"{place.label}/{place.name}"]
+    owned = [name for place, name in replaced if place == label]
+    others = {place: name for place, name in reversed(replaced) if place != label}
+    orders = {place: list(_owner(file, place)) for place, _ in replaced}
+    for place, name in replaced:
+        del file[f"{place}/{name}"]
     group = owner.create_group(owned[0] if owned else free_name(owner, result.kind), track_order=True)
     write_result(group, result)
     group.attrs.update(attributes)

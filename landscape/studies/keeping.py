@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from .. import digest, execution
-from ..errors import InputError, NumericalError
+from ..errors import InputError, NumericalError, ResourceError
 from ..objective import Objective
 from ..operators import AbstractOperator, Journaled
 from ..provenance import provenance
@@ -21,6 +21,14 @@ from ..store import Entry, Store
 from .measured import Minimum
 
 Found = tuple[Result, dict[str, Any]]  # a result and its provenance
+
+
+class NotSaved(ResourceError):
+    """A result was computed, but could not be stored."""
+
+    def __init__(self, error: ResourceError, result: Result, provenance: dict[str, Any]) -> None:
+        super().__init__(str(error))
+        self.result, self.provenance = result, provenance
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,8 @@ class Keeper:
         """The result of these settings at these minima, under a label.
 
         `products`: the work is a sequence of products, and goes on by a journal of them beside the store. Raises
-        InputError where a part is there and `resume` is not given, or where it cannot go on to the same bits.
+        InputError where a part is there and `resume` is not given, or where it cannot go on to the same bits; NotSaved,
+        which holds the result, where it was computed and the disk then refused it.
         """
         began = time.perf_counter()
         origin = self._origin(settings, minima, began)
@@ -101,7 +110,10 @@ class Keeper:
         done = False
         try:
             result = compute(Attempt(part.result if part else None, save, stop, journal, manifest))
-            save(result)
+            try:
+                save(result)
+            except ResourceError as error:
+                raise NotSaved(error, result, origin()) from error
             done = True
         except NumericalError:
             done = True  # to go on would end there again
