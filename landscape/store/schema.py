@@ -74,11 +74,11 @@ def _write_array(group: h5py.Group, field: dataclasses.Field[Any], value: np.nda
             # The netCDF-4 convention for an axis without coordinates: a scale of which no bytes are stored.
             scale = group.create_dataset(name, shape=(size,), dtype=">f4")
             scale.make_scale(f"{PLAIN_SCALE.decode()}{size:10d}")
-        if group[name].shape != (size,):
-            raise InputError(
-                f"{field.name} has {size} points along {name}, which has {group[name].shape[0]}; not stored"
-            )
-        dataset.dims[axis].attach_scale(group[name])
+        scale = group[name]
+        assert isinstance(scale, h5py.Dataset)
+        if scale.shape != (size,):
+            raise InputError(f"{field.name} has {size} points along {name}, which has {scale.shape[0]}; not stored")
+        dataset.dims[axis].attach_scale(scale)
 
 
 def _describe(dataset: h5py.Dataset, field: dataclasses.Field[Any], unit: str) -> None:
