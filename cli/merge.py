@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from . import options
-from .computing import counted, emit
+from .computing import counted, emit, tell
 
 
 @click.command("merge")
@@ -16,8 +16,9 @@ from .computing import counted, emit
     type=click.Choice(["first", "last"]),
     help="Which to take of two results with the same settings and other numbers.  [default: refuse]",
 )
+@click.option("--salvage", is_flag=True, help="Of damaged files, take the results whose own checksums are right.")
 @options.as_json
-def command(sources: tuple[str, ...], out: str, prefer: str | None, as_json: bool) -> int:
+def command(sources: tuple[str, ...], out: str, prefer: str | None, salvage: bool, as_json: bool) -> int:
     """Join result files of several machines or shards into one, with the eigenvectors beside them.
 
     The same settings twice are one result, under all its labels; what is finished takes the place of a part. Two
@@ -29,10 +30,13 @@ def command(sources: tuple[str, ...], out: str, prefer: str | None, as_json: boo
     """
     from landscape.store import merge
 
-    entries = merge(sources, out, prefer=prefer)
+    lost: dict[str, str] = {}
+    entries = merge(sources, out, prefer=prefer, lost=lost if salvage else None)
+    for place, reason in lost.items():
+        tell(f"lost: {place}: {reason}")
     if as_json:
         listed = [{"label": e.label, "name": e.name, "kind": e.result.kind, "digest": e.digest} for e in entries]
-        origin = {"files": list(sources), "out": out}
+        origin = {"files": list(sources), "out": out, "lost": lost}
         emit({"kind": "store", "status": "complete", "label": None, "entries": listed, "provenance": origin})
     else:
         labels = ", ".join(dict.fromkeys(entry.label for entry in entries))

@@ -20,7 +20,7 @@ from landscape.errors import InputError, UsageError, one_line
 from landscape.results import DONE, KINDS, NON_FINITE, TODO, Status, stored_fields
 from landscape.store import SCHEMA_VERSION, Store, export, merge, vectors_path, verify
 from landscape.store.schema import content
-from landscape.store.seal import unsealed
+from landscape.store.seal import MARK, unsealed
 
 STORES = Path(__file__).parent / "stores"
 VERSIONS = range(1, SCHEMA_VERSION + 1)
@@ -439,6 +439,64 @@ def test_merging_by_command(pair, tmp_path, capsys):
     assert run(["merge", str(tmp_path / "none.h5"), "--out", str(tmp_path / "new.h5")]) == 3
     assert run(["merge", "--out", str(tmp_path / "new.h5")]) == 2
     assert not (tmp_path / "new.h5").exists()
+
+
+@pytest.fixture
+def damaged(good):
+    """A file in which one bit of the plane's loss has flipped."""
+    good.add("other", sharpness(), {"command": ["landscape"]})
+    with h5py.File(good.path) as file:
+        offset = file["net/plane/loss"].id.get_chunk_info(0).byte_offset
+    content = bytearray(good.path.read_bytes())
+    content[offset + 3] ^= 1
+    good.path.write_bytes(content)
+    return good.path
+
+
+def test_what_is_whole_in_a_damaged_file_is_salvaged(damaged, tmp_path, capsys):
+    out = tmp_path / "saved.h5"
+    assert run(["merge", str(damaged), "--out", str(out)]) == 3
+    assert "--salvage" in capsys.readouterr().err
+    assert not out.exists()
+    assert run(["merge", str(damaged), "--out", str(out), "--salvage", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"lost: {damaged}:/net/plane: /net/plane is damaged")
+    assert list(json.loads(captured.out)["provenance"]["lost"]) == [f"{damaged}:/net/plane"]
+    assert [(e.label, e.name) for e in Store(out).entries()] == [("net", "eigenpairs"), ("other", "sharpness")]
+    assert Store(out).entries()[1].provenance == {"command": ["landscape"]}
+
+
+@pytest.mark.parametrize(("fate", "reason"), [("os.abort()", "crashes"), ("time.sleep(60)", "does not end")])
+def test_a_result_that_hangs_or_crashes_its_reader_is_passed_over(damaged, tmp_path, monkeypatch, fate, reason):
+    """The readers are processes of their own: the fault is planted by what they import."""
+    monkeypatch.setattr("landscape.store.watchdog.SECONDS", 3.0)
+    (tmp_path / "sitecustomize.py").write_text(f"""
+import os, sys, time
+if "landscape" in str(sys.orig_argv):
+    import landscape.store.groups as groups
+    honest = groups.read_entry
+
+    def read_entry(place):
+        if place.name == "eigenpairs":
+            {fate}
+        return honest(place)
+
+    groups.read_entry = read_entry
+""")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    lost = {}
+    out = tmp_path / "saved.h5"
+    merge([damaged], out, lost=lost)
+    assert [(e.label, e.name) for e in Store(out).entries()] == [("other", "sharpness")]
+    assert reason in lost[f"{damaged}:/net/eigenpairs"]
+    assert set(lost) == {f"{damaged}:/net/eigenpairs", f"{damaged}:/net/plane"}
+    damaged.write_bytes(unsealed_bytes(damaged))
+    with pytest.raises(InputError, match=reason):
+        Store(damaged).entries()
+
+
+def unsealed_bytes(path):
+    return path.read_bytes()[: -len(MARK) - 64]
 
 
 # -- export ---------------------------------------------------------------------------------------------------------

@@ -14,10 +14,11 @@ from h5py import h5d, h5g, h5l, h5o  # pyright: ignore[reportAttributeAccessIssu
 
 from .. import files
 from ..errors import InputError, LandscapeError, ResourceError, one_line
+from .groups import Entry, groups, read_entry
 from .packing import image_of
 from .schema import SCHEMA_NAME, SCHEMA_VERSION
-from .seal import sealed, unsealed
-from .watchdog import examined
+from .seal import LENGTH, MARK, sealed, unsealed
+from .watchdog import examined, surveyed
 
 LOCK_SECONDS = 60.0
 DEPTH = 2  # levels of groups: labels, results
@@ -35,6 +36,15 @@ def opened(path: Path) -> Iterator[h5py.File]:
         raise InputError(f"cannot read {path}: {files.one_reason(error)}") from error
     with _damage_told(path), image(_checked(content, path), path) as file:
         yield file
+
+
+def salvaged(path: Path) -> tuple[list[Entry], dict[str, str]]:
+    """The results of a damaged file whose own checksums are right, and why the others are lost, by `label/name`."""
+    content = files.require_file(path, "HDF5 file").read_bytes()
+    inner = content[:-LENGTH] if content[-LENGTH:].startswith(MARK) else content
+    whole, lost = surveyed(inner, path)
+    with _damage_told(path), image(inner, path) as file:
+        return [read_entry(place) for place in groups(file) if f"{place.label}/{place.name}" in whole], lost
 
 
 @contextmanager

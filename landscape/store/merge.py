@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError, UsageError
 from ..results import Result, stored_fields
-from .file import changed
+from .file import changed, salvaged
 from .groups import Entry, groups, put, read_entry, share
 from .schema import content
 from .store import Store, vectors_path
@@ -21,7 +21,11 @@ PREFERENCES = ("first", "last")
 
 
 def merge(
-    paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], *, prefer: str | None = None
+    paths: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    prefer: str | None = None,
+    lost: dict[str, str] | None = None,
 ) -> list[Entry]:
     """Joins stores into the one at `out`, and the vectors beside them into the one beside it; returns its entries.
 
@@ -29,19 +33,33 @@ def merge(
     what is finished takes the place of a part. Two results of one digest that differ in what was measured (not only in
     how the run went) are a conflict: InputError, unless `prefer` says which to take. Nothing is written before all is
     known to fit.
+
+    With a dict for `lost`, of damaged files the results are taken whose own checksums are right; what is not taken is
+    put there with the reason, by `file:/label/name`.
     """
     if prefer is not None and prefer not in PREFERENCES:
         raise UsageError(f"prefer must be one of {', '.join(PREFERENCES)}, got {prefer!r}")
     target = Path(out)
-    sources = [(Path(path), Store(path).entries()) for path in paths]
+    sources = [(Path(path), _entries(Path(path), lost)) for path in paths]
     vectors = [vectors_path(path) for path, _ in sources if vectors_path(path).exists() and vectors_path(path) != path]
     if vectors:
-        merge(vectors, vectors_path(target), prefer=prefer)
+        merge(vectors, vectors_path(target), prefer=prefer, lost=lost)
     with changed(target) as file:
         for path, entries in sources:
             for entry in entries:
                 _join(file, target, entry, path, prefer)
     return Store(target).entries()
+
+
+def _entries(path: Path, lost: dict[str, str] | None) -> list[Entry]:
+    try:
+        return Store(path).entries()
+    except InputError:
+        if lost is None:
+            raise
+    entries, reasons = salvaged(path)
+    lost |= {f"{path}:/{place}": reason for place, reason in reasons.items()}
+    return entries
 
 
 def _join(file: h5py.File, target: Path, entry: Entry, path: Path, prefer: str | None) -> None:

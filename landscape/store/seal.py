@@ -29,5 +29,7 @@ def unsealed(content: bytes, path: Path) -> bytes:
     if not seal.startswith(MARK):
         return content
     if sealed(image) != content:
-        raise InputError(f"{path} is damaged: its checksum fails; use a copy of it")
+        raise InputError(
+            f"{path} is damaged: its checksum fails; use a copy, or take what is whole by `merge --salvage`"
+        )
     return image
