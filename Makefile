@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test check format figures bench docs clean
+.PHONY: help demo test check format figures bench campaign campaign-store docs clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
 $(STAMP): constraints.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,11 @@ figures: $(STAMP)  ## the gallery in figures/, from the reference minima in chec
 bench: $(STAMP)  ## speed, as ratios side by side in one run
 	$(BIN)/python benchmarks/curvature.py
 	$(BIN)/python benchmarks/training.py
+
+campaign: campaign-store  ## all fault campaigns at full size
+
+campaign-store: $(STAMP)  ## kills, full disks, failing calls and damaged files; writes docs/reliability.md (a quarter of an hour)
+	$(BIN)/python tests/faults --full --write docs/reliability.md
 
 clean:  ## removes the environment and the demo's output
 	rm -rf $(VENV) demo-output

@@ -321,7 +321,7 @@ def test_damage_is_found(good, case):
 def test_what_waits_beside_is_told(good, tmp_path):
     good.path.with_name(f".{good.path.name}.tmp.999999999").write_bytes(b"half")
     good.path.with_name(f".{good.path.name}.tmp.{os.getpid()}").write_bytes(b"at work")
-    head = {"about": {"label": "net", "settings": {"kind": "eigenpairs"}}, "key": "", "bytes": 0, "crc": 0}
+    head = {"about": {"settings": {"kind": "eigenpairs"}}, "key": "", "bytes": 0, "crc": 0}
     good.path.with_name(f"{good.path.name}.{'0' * 16}.journal").write_text(json.dumps(head) + "\n")
     good.add("net", part(settings={"kind": "plane", "other": 1}))
     (tmp_path / "net.safetensors").write_bytes(b"new")

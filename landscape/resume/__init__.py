@@ -1,7 +1,17 @@
 """Going on with what was stopped or killed: to the same bits as a run without a break, or not at all."""
 
-from .journal import Journal, journal_path, journals_of
+from .journal import Journal, drop_journal, journal_path, journals_of
 from .manifest import HOW, different, refuse_other
 from .points import Points, Watch
 
-__all__ = ["HOW", "Journal", "Points", "Watch", "different", "journal_path", "journals_of", "refuse_other"]
+__all__ = [
+    "HOW",
+    "Journal",
+    "Points",
+    "Watch",
+    "different",
+    "drop_journal",
+    "journal_path",
+    "journals_of",
+    "refuse_other",
+]

@@ -34,6 +34,12 @@ def journal_path(store: Path, digest: str) -> Path:
     return store.with_name(f"{store.name}.{digest[:16]}.{SUFFIX}")
 
 
+def drop_journal(path: Path, about: Mapping[str, Any]) -> None:
+    """Removes a journal that nobody will go on with; ResourceError where a process is at work on it."""
+    if path.exists():
+        Journal(path, about).close(remove=True)
+
+
 def journals_of(store: Path) -> dict[Path, Mapping[str, Any]]:
     """The journals that wait beside a store, and what each says of its computation."""
     found = {}
@@ -128,13 +134,15 @@ class Journal:
         self.count += 1
 
     def close(self, *, remove: bool = False) -> None:
-        """Closes the file; removes it where nothing is left to go on with."""
+        """Closes the file; removes it where nothing is left to go on with. A disk that refuses leaves it at that."""
         with contextlib.suppress(OSError):  # what a full disk refused is dropped when it is read
             self._file.close()
-        if remove or (self.path.exists() and self.path.stat().st_size == 0):
-            self.path.unlink(missing_ok=True)
-        self._lock.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if remove or self.path.stat().st_size == 0:
+                self.path.unlink()
+        with contextlib.suppress(OSError):
+            self._lock.release()
+            Path(self._lock.lock_file).unlink()
 
     def _head(self) -> dict[str, Any] | None:
         try:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import h5py
 
+from .. import digest
 from ..errors import InputError
 from ..results import Result, Status
 from .schema import read_result, write_result
@@ -64,7 +65,10 @@ def read_entry(place: Place) -> Entry:
     group = place.group
     size = sum(member.nbytes for member in group.values() if isinstance(member, h5py.Dataset))
     provenance, manifest = (_json(group, name) for name in ("provenance", "manifest"))
-    return Entry(place.label, place.name, place.digest, read_result(group), provenance, manifest, size)
+    result = read_result(group)
+    if place.digest != digest.of_settings(result.settings):
+        raise InputError(f"{group.name} is damaged: its digest is not that of its settings; compute it again")
+    return Entry(place.label, place.name, place.digest, result, provenance, manifest, size)
 
 
 def put(file: h5py.File, label: str, result: Result, attributes: Mapping[str, str]) -> None:
@@ -101,16 +105,16 @@ def _reorder(owner: h5py.Group, order: list[str]) -> None:
             owner.move(f".{name}", name)
 
 
-def share(file: h5py.File, label: str, kind: str, digest: str) -> None:
+def share(file: h5py.File, label: str, kind: str, key: str) -> None:
     """Puts a result that the file holds under one more label, without a copy."""
-    held = _same(file, kind, digest)
+    held = _same(file, kind, key)
     if held and all(place.label != label for place in held):
         owner = _owner(file, label)
         owner[free_name(owner, kind)] = next((place for place in held if not place.stopped), held[0]).group
 
 
-def _same(file: h5py.File, kind: str, digest: str) -> list[Place]:
-    return [place for place in groups(file) if place.digest == digest and place.group.attrs.get("kind") == kind]
+def _same(file: h5py.File, kind: str, key: str) -> list[Place]:
+    return [place for place in groups(file) if place.digest == key and place.group.attrs.get("kind") == kind]
 
 
 def free_name(owner: h5py.Group, kind: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import h5py
 from h5py import h5a, h5o  # pyright: ignore[reportAttributeAccessIssue] - modules in C
 
-from .groups import groups
-from .schema import read_result
+from .groups import groups, read_entry
 
 PACKED = "packed_bytes"  # root attribute: the size when it was packed last
 GROWTH = 1.5  # times that, and SLACK, after which it is packed again: the cost of packing then follows what is written
@@ -47,7 +46,7 @@ def _packed(file: h5py.File) -> bytes:
                     file.copy(member, own, name=name)
         _attach_again(file, new)
         for place in groups(new):
-            read_result(place.group)
+            read_entry(place)
         new.flush()
         new.attrs[PACKED] = len(new.id.get_file_image())
         new.flush()

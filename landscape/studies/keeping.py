@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from ..objective import Objective
 from ..operators import AbstractOperator, Journaled
 from ..provenance import provenance
 from ..results import Result
-from ..resume import HOW, Journal, Watch, different, journal_path, journals_of, refuse_other
+from ..resume import HOW, Journal, Watch, different, drop_journal, journal_path, journals_of, refuse_other
 from ..store import Entry, Store
 from .measured import Minimum
 
@@ -88,21 +89,24 @@ class Keeper:
         if self.store is None:
             result = compute(Attempt())
             return result, origin()
-        held = self.store.same(settings)
+        store, about = self.store, {"settings": dict(settings)}
+        place = journal_path(store.path, digest.of_settings(settings))
+        held = store.same(settings)
         found = None if self.overwrite else self._finished(label, held)
         if found is not None:
+            with contextlib.suppress(ResourceError):  # left where the disk failed in between; or another is at work
+                drop_journal(place, about)
             return found
-        store, place = self.store, journal_path(self.store.path, digest.of_settings(settings))
         part = next((entry for entry in held if entry.stopped), None)
         if (part or (products and place.exists())) and not (self.resume or self.overwrite):
             raise InputError(f"{store.path} holds part of this result; --resume or --overwrite")
         if not self.resume:
             part = None
-            place.unlink(missing_ok=True)
+            drop_journal(place, about)
         elif part is None and not place.exists():
             self._refuse_near(label, settings)
         manifest = self._taken_up(part, minima)
-        journal = self._opened(place, label, settings, manifest) if products else None
+        journal = self._opened(place, about, manifest) if products else None
 
         def save(result: Result) -> None:
             store.add(label, result, origin(), _manifest(minima))
@@ -157,8 +161,8 @@ class Keeper:
                     objective.chunking.size = size  # memory had forced it down
         refuse_other(what, before, _manifest(minima))
 
-    def _opened(self, place: Path, label: str, settings: Mapping[str, Any], manifest: Mapping[str, Any]) -> Journal:
-        journal = Journal(place, {"label": label, "settings": dict(settings)})
+    def _opened(self, place: Path, about: Mapping[str, Any], manifest: Mapping[str, Any]) -> Journal:
+        journal = Journal(place, about)
         if journal.manifest:
             before = {name: value for name, value in journal.manifest.items() if name != "product"}
             try:
@@ -176,7 +180,7 @@ class Keeper:
             entries = self.store.find(label=label)
             begun = {f"the part in {self.store.path}": e.result.settings for e in entries if e.stopped}
         for place, about in journals_of(self.store.path).items():
-            begun |= {str(place): about["settings"]} if about.get("label") == label else {}
+            begun[str(place)] = about["settings"]
         for what, before in begun.items():
             if set(different(before, settings)) <= set(HOW):
                 refuse_other(what, before, settings)
