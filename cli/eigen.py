@@ -55,8 +55,8 @@ def _eigen(
     resume: bool,
     **flags: Any,
 ) -> int:
-    from landscape.errors import UsageError
-    from landscape.results import Eigenpairs
+    from landscape.errors import ResourceError, UsageError, one_line
+    from landscape.results import Eigenpairs, Eigenvectors
 
     if k is not None and k < 1:
         raise UsageError(f"-k must be at least 1, got {k}")
@@ -86,8 +86,9 @@ def _eigen(
             )
 
     identity = settings(matrix, k, **chosen)
+    of_vectors = {**identity, "kind": Eigenvectors.kind}
     beside = Store(vectors_path(out)) if save_vectors and out is not None else None
-    lacking = beside is not None and store is not None and store.same(identity) and not beside.same(identity)
+    lacking = beside is not None and store is not None and store.same(identity) and not beside.same(of_vectors)
     result, provenance = obtain(
         store,
         minimum.label,
@@ -99,10 +100,14 @@ def _eigen(
         products=True,
     )
     assert isinstance(result, Eigenpairs)
-    if beside is not None and result.vectors is not None:
-        beside.add(minimum.label, result.eigenvectors())
-    elif beside is not None:
-        beside.share(minimum.label, beside.same(identity)[0])
+    if beside is not None:
+        try:
+            if result.vectors is None:
+                beside.share(minimum.label, beside.same(of_vectors)[0])
+            else:
+                beside.add(minimum.label, result.eigenvectors(), provenance)
+        except ResourceError as error:
+            provenance = {**provenance, "not_saved": one_line(error)}
     if result.self_check.get("precision", 0.0) > IMPRECISE:
         tell(f"float32 products are off by {result.self_check['precision']:.1e} here; --dtype float64 is exact")
     return present(result, minimum.label, provenance, _text(result), as_json, on_test(minimum))

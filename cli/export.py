@@ -39,6 +39,7 @@ def command(
     from landscape.errors import InputError
     from landscape.store import Store, export
 
+    options.check_kind(kind)
     entries = Store(file).find(kind=kind, label=label)
     if not entries:
         raise InputError(f"{file} holds no results{' that fit' if label or kind else ''} to export")

@@ -162,8 +162,8 @@ def request(
             raise UsageError(f"{name} must be at least 1, got {value}")
     if not 0 <= l2 < math.inf:
         raise UsageError(f"--l2 must be finite and not negative, got {l2}")
-    if any(not label or "/" in label or label in (".", "..") for label in labels):
-        raise UsageError("a --label must be a name without '/'")
+    if any(not label or "/" in label or label in (".", "..") or not label.isprintable() for label in labels):
+        raise UsageError("a --label must be a printable name without '/'")
     budget = None if memory is None else parse_memory(memory)
     model_arguments, data_arguments = parse_arguments(model_args), parse_arguments(data_args)
     from landscape.studies.measured import Request
@@ -189,6 +189,14 @@ def request(
         hvp=hvp,
         memory=budget,
     )
+
+
+def check_kind(kind: str | None) -> None:
+    """Refuses a --kind that no result has."""
+    from landscape.results import KINDS
+
+    if kind is not None and kind not in KINDS:
+        raise UsageError(f"--kind must be one of {', '.join(KINDS)}, got {kind!r}")
 
 
 def positions(text: str, name: str) -> list[float]:

@@ -81,7 +81,8 @@ def _plane(
 def _text(result: Any) -> list[str]:
     import numpy as np
 
-    low, high = np.nanmin(result.loss), np.nanmax(result.loss)
+    finite = result.loss[np.isfinite(result.loss)]
+    low, high = (finite.min(), finite.max()) if finite.size else (np.nan, np.nan)
     left_out = int((result.point_status == 2).sum())
     return [
         f"{len(result.alpha)} x {len(result.beta)} points, loss {low:.6g} ... {high:.6g}"

@@ -35,6 +35,8 @@ def command(file: str, label: str | None, kind: str | None, settings: bool, fiel
     """
     from landscape.store import Store
 
+    options.check_kind(kind)
+
     store = Store(file)
     about, entries = store.about(), store.find(kind=kind, label=label)
     if as_json:
@@ -123,6 +125,8 @@ def _summary(result: Any) -> str:
     match result:
         case Training():
             return f"{int(result.updates[-1])} updates, train loss {result.train_loss[-1]:.4g}"
+        case Eigenpairs() if not result.eigenvalues.size:
+            return "no eigenvalues"
         case Eigenpairs():
             return f"{len(result.eigenvalues)} eigenvalues, {result.which}: top {result.eigenvalues[0]:.4g}"
         case Eigenvectors():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import shutil
@@ -30,7 +31,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         os.replace(temporary, target)
         _sync_folder(target.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True) if target.parent.is_dir() else None
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise ResourceError(
             f"cannot write {path}: {error.strerror or error}; free some space or choose another place"
         ) from error

@@ -244,7 +244,9 @@ def test_vectors_go_into_a_file_beside_and_are_computed_if_it_lacks_them(here, c
     (entry,) = Store("r.vectors.h5").find(kind="eigenvectors", label="net")
     assert entry.result.vectors.shape == (310, 2)
     assert entry.result.vectors.T @ entry.result.vectors == pytest.approx(np.eye(2), abs=1e-5)
-    assert entry.digest == Store("r.h5").entries()[0].digest
+    settings = Store("r.h5").entries()[0].result.settings
+    assert entry.result.settings == {**settings, "kind": "eigenvectors"}
+    assert entry.provenance["command"]
     assert "found in" in printed(capsys, f"{text} --save-vectors")[1]
 
 

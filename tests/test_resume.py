@@ -365,6 +365,69 @@ def test_overwriting_keeps_the_old_result_until_the_new_one_is_there(store, mini
     assert [entry.result.cosine for entry in store.entries()] == [0.5]
 
 
+def test_a_stopped_overwriting_goes_on_by_resume(store, minimum):
+    keeper(store)[0].obtain("net", SETTINGS, finished(), minima=[minimum])
+
+    def cut(attempt):
+        attempt.save(part())
+        raise Stopped("stopped")
+
+    with pytest.raises(Stopped):
+        keeper(store, overwrite=True)[0].obtain("net", SETTINGS, cut, minima=[minimum])
+    seen = []
+
+    def compute(attempt):
+        seen.append(attempt.partial)
+        return plane(settings=SETTINGS, cosine=0.5)
+
+    keeper(store, resume=True)[0].obtain("net", SETTINGS, compute, minima=[minimum])
+    assert seen[0] is not None
+    assert [entry.result.cosine for entry in store.entries()] == [0.5]
+
+
+def test_a_slip_is_seen_among_other_parts(store, minimum):
+    parted(store, minimum)
+    other = {**SETTINGS, "tag": 7}
+    store.add("net", dataclasses.replace(part(), settings=other))
+    with pytest.raises(InputError, match="chunk 16"):
+        keeper(store, resume=True)[0].obtain("net", {**SETTINGS, "chunk": 32}, never, minima=[minimum])
+
+
+def test_a_lesser_part_does_not_replace_a_greater(store):
+    less = part()
+    flags = less.point_status.copy()
+    flags[0, 3:] = 0
+    lesser = dataclasses.replace(less, point_status=flags)
+    store.add("net", less, manifest={"threads": 1})
+    store.add("net", lesser, manifest={"threads": 1})
+    assert store.entries()[0].result.missing == 10
+    store.add("net", lesser, manifest={"threads": 2})  # begun again under other conditions
+    assert store.entries()[0].result.missing == 12
+
+
+def test_a_journal_that_is_in_use_is_left_alone(store, minimum):
+    settings = {"kind": "eigenpairs", "chunk": 16}
+    operator = Dense(matrix())
+
+    def compute(attempt):
+        attempt.journaled(operator).matmat(torch.eye(N, dtype=torch.float64)[:, :3])
+        (journal,) = journals_of(store.path)
+        code = (
+            "import sys; from pathlib import Path; from landscape.resume import Journal, drop_journal\n"
+            "for attempt in (lambda: drop_journal(Path(sys.argv[1])), lambda: Journal(Path(sys.argv[1]), {})):\n"
+            "    try: attempt()\n"
+            "    except Exception as error: print(error)"
+        )
+        done = subprocess.run([sys.executable, "-c", code, str(journal)], capture_output=True, text=True, check=True)
+        assert done.stdout.count("another process works on") == 2
+        assert journal.exists()
+        raise Stopped("stopped")
+
+    with pytest.raises(Stopped):
+        keeper(store)[0].obtain("net", settings, compute, minima=[minimum], products=True)
+    assert len(journals_of(store.path)) == 1
+
+
 def test_a_journal_is_refused_resumed_and_dropped(store, minimum):
     operator = Dense(matrix())
     settings = {"kind": "eigenpairs", "chunk": 16}

@@ -112,7 +112,7 @@ def test_labels_keep_the_order_in_which_they_came(store):
     assert [entry.name for entry in store.find(label="alpha")] == ["eigenpairs", "sharpness"]
 
 
-@pytest.mark.parametrize("label", ["", "a/b", "/", ".", ".."])
+@pytest.mark.parametrize("label", ["", "a/b", "/", ".", "..", "a\nb", "\x1b[2J", "\udcff"])
 def test_a_label_is_a_name(store, label):
     with pytest.raises(InputError, match="label"):
         store.add(label, eigenpairs())
@@ -227,6 +227,19 @@ except LandscapeError as error:
     assert out.startswith("5 cannot write ")
     assert store.path.read_bytes() == before
     assert temporaries(store.path) == []
+
+
+def test_writers_by_a_link_and_by_the_name_lose_nothing(store, tmp_path):
+    (tmp_path / "folder").mkdir()
+    link = tmp_path / "folder" / "link.h5"
+    link.symlink_to(store.path)
+    code = """
+for number in range(20):
+    Store(sys.argv[1]).add(f"{sys.argv[2]}-{number}", result(str(number)))
+"""
+    for writer in [start(tmp_path, code, path, path.stem) for path in (store.path, link)]:
+        assert finished(writer)[0] == 0
+    assert len(store.entries()) == 40
 
 
 def test_writers_side_by_side_lose_nothing(store, tmp_path):

@@ -334,6 +334,16 @@ def test_what_waits_beside_is_told(good, tmp_path):
     assert sum("killed" in p.what for p in found) == 1
 
 
+def test_a_file_of_another_program_is_not_called_damaged(tmp_path, capsys):
+    with h5py.File(tmp_path / "theirs.h5", "w") as file:
+        file["surface"] = np.zeros(3)
+    assert run(["verify", str(tmp_path / "theirs.h5")]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "another program" in captured.err
+    assert "damaged" not in captured.err
+
+
 def test_the_vectors_beside_are_verified_too(good):
     Store(vectors_path(good.path)).add("net", eigenvectors())
     assert any(severe and "length" in what for severe, what in told(good.path))
@@ -453,6 +463,25 @@ def damaged(good):
     return good.path
 
 
+def test_vectors_are_not_written_where_the_rest_conflicts(pair, tmp_path):
+    for own in pair:
+        Store(vectors_path(own.path)).add("net", eigenvectors())
+    pair[1].add("net", eigenpairs(num_matvecs=18))
+    with pytest.raises(InputError, match="num_matvecs"):
+        merge([own.path for own in pair], tmp_path / "all.h5")
+    assert not (tmp_path / "all.vectors.h5").exists()
+    (tmp_path / "folder.h5").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        merge([pair[0].path], tmp_path / "folder.h5")
+    assert not (tmp_path / "folder.vectors.h5").exists()
+
+
+def test_names_of_ends_are_no_conflict(tmp_path):
+    for name in ("a", "b"):
+        Store(tmp_path / f"{name}.h5").add("x--y", line(direction={"ends": [name, "y"]}))
+    assert len(merge([tmp_path / "a.h5", tmp_path / "b.h5"], tmp_path / "all.h5")) == 1
+
+
 def test_what_is_whole_in_a_damaged_file_is_salvaged(damaged, tmp_path, capsys):
     out = tmp_path / "saved.h5"
     assert run(["merge", str(damaged), "--out", str(out)]) == 3
@@ -466,7 +495,7 @@ def test_what_is_whole_in_a_damaged_file_is_salvaged(damaged, tmp_path, capsys):
     assert Store(out).entries()[1].provenance == {"command": ["landscape"]}
 
 
-@pytest.mark.parametrize(("fate", "reason"), [("os.abort()", "crashes"), ("time.sleep(60)", "does not end")])
+@pytest.mark.parametrize(("fate", "reason"), [("os.abort()", "crashes"), ("time.sleep(60)", "did not end")])
 def test_a_result_that_hangs_or_crashes_its_reader_is_passed_over(damaged, tmp_path, monkeypatch, fate, reason):
     """The readers are processes of their own: the fault is planted by what they import."""
     monkeypatch.setattr("landscape.store.watchdog.SECONDS", 3.0)
@@ -573,6 +602,12 @@ def test_exporting_by_command(good, capsys):
     assert all(Path(file).stat().st_size for file in files)
     assert run(["export", str(good.path), "--label", "nobody"]) == 3
     assert "no results that fit" in capsys.readouterr().err
+
+
+def test_layers_are_exported_by_name_and_long_labels_cut(store, tmp_path):
+    store.add("x" * 240, MAKERS["trace"]())
+    head, first, _ = csv.reader(export(store.entries(), "csv", tmp_path, "r")[1].read_text().splitlines())
+    assert dict(zip(head, first, strict=True))["layers"] == "0.weight"
 
 
 # -- show -----------------------------------------------------------------------------------------------------------

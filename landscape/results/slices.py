@@ -30,7 +30,7 @@ class Line(Result):
     error_barrier: float | None = quantity("max over [0, 1] of the error less the mean of the ends", optional=True)
     split: str = quantity("the split that loss and accuracy are of")
     bn: str = quantity("batch norm: eval, batch, or interpolate (the statistics move with the params)")
-    direction: Mapping[str, Any] = mapping("how the direction came about")
+    direction: Mapping[str, Any] = mapping("how the direction came about", of_run=True)
 
     @property
     def missing(self) -> int:
@@ -56,7 +56,7 @@ class Plane(Result):
     unit_lengths: Array = quantity("Euclidean length of one unit of alpha, of beta", dims=("axis",), unit="param")
     cosine: float = quantity("cosine between the two directions")
     split: str = quantity("the split that loss and accuracy are of")
-    direction: Mapping[str, Any] = mapping("how the directions came about")
+    direction: Mapping[str, Any] = mapping("how the directions came about", of_run=True)
 
     @property
     def evaluated(self) -> Array:

@@ -56,7 +56,10 @@ class Eigenpairs(_OfOperator):
         """The vectors as a result of their own, for a file beside."""
         assert self.vectors is not None
         return Eigenvectors(
-            status=self.status, settings=self.settings, eigenvalues=self.eigenvalues, vectors=self.vectors
+            status=self.status,
+            settings={**self.settings, "kind": Eigenvectors.kind},
+            eigenvalues=self.eigenvalues,
+            vectors=self.vectors,
         )
 
     def problems(self) -> list[str]:
@@ -98,7 +101,7 @@ class Trace(_OfOperator):
     frobenius: float = quantity("Frobenius norm", unit=CURVATURE)
     frobenius_stderr: float = quantity("standard error of the Frobenius norm over probes", unit=CURVATURE)
     effective_rank: float = quantity("squared trace over squared Frobenius norm")
-    layers: tuple[str, ...] = quantity("names of the param tensors that the parts are of", optional=True)
+    layers: tuple[str, ...] = quantity("names of the param tensors", dims=("layer",), optional=True)
     layer_value: Array | None = quantity("parts of the trace", dims=("layer",), unit=CURVATURE, optional=True)
     layer_stderr: Array | None = quantity(
         "standard errors of the parts", dims=("layer",), unit=CURVATURE, optional=True
@@ -156,4 +159,8 @@ class Density(_OfOperator):
 
 
 def _unsorted(eigenvalues: Array) -> list[str]:
-    return [] if (np.diff(eigenvalues) <= 0).all() else ["the eigenvalues are not in descending order"]
+    return (
+        []
+        if (np.diff(eigenvalues[np.isfinite(eigenvalues)]) <= 0).all()
+        else ["the eigenvalues are not in descending order"]
+    )

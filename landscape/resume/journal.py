@@ -13,6 +13,7 @@ import contextlib
 import glob
 import io
 import json
+import os
 import shutil
 import zlib
 from collections.abc import Mapping
@@ -31,19 +32,21 @@ HEAD = 1 << 20  # bytes of a record's line at most
 
 def journal_path(store: Path, digest: str) -> Path:
     """Where the journal of a computation lies: beside the store that its result is for."""
-    return store.with_name(f"{store.name}.{digest[:16]}.{SUFFIX}")
+    target = Path(os.path.realpath(store))
+    return target.with_name(f"{target.name}.{digest[:16]}.{SUFFIX}")
 
 
-def drop_journal(path: Path, about: Mapping[str, Any]) -> None:
+def drop_journal(path: Path) -> None:
     """Removes a journal that nobody will go on with; ResourceError where a process is at work on it."""
     if path.exists():
-        Journal(path, about).close(remove=True)
+        Journal(path, {}).close(remove=True)
 
 
 def journals_of(store: Path) -> dict[Path, Mapping[str, Any]]:
     """The journals that wait beside a store, and what each says of its computation."""
     found = {}
-    for path in sorted(store.parent.glob(f"{glob.escape(store.name)}.{'?' * 16}.{SUFFIX}")):
+    target = Path(os.path.realpath(store))
+    for path in sorted(target.parent.glob(f"{glob.escape(target.name)}.{'?' * 16}.{SUFFIX}")):
         try:
             with open(path, "rb") as file:
                 about = json.loads(file.readline(HEAD))["about"]
@@ -58,7 +61,7 @@ class Journal:
 
     Args:
         path: the file; made with the first record.
-        about: what identifies the computation, the same in each of its runs.
+        about: what identifies the computation, the same in each of its runs. What is left out is not compared.
 
     Raises ResourceError where another process has it open or the disk refuses, InputError where it is of another
     computation.
@@ -68,12 +71,12 @@ class Journal:
         self.path, self.about = path, dict(about)
         self.count = 0  # records behind us
         self.manifest: Mapping[str, Any] = {}  # of the last of them; of the first before any
-        self.replaying = path.exists()
         self._lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
         self._room: int | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
+            self.replaying = path.exists()
             self._file: BinaryIO = open(path, "r+b" if self.replaying else "x+b")  # noqa: SIM115 - closed by close()
         except filelock.Timeout as error:
             raise ResourceError(f"another process works on {path}; wait for it") from error
@@ -83,7 +86,8 @@ class Journal:
         if self.replaying:
             head = self._head()
             self._file.seek(0)
-            if head is not None and head.get("about") != self.about:
+            before = {} if head is None else head.get("about", {})
+            if head is not None and any(before.get(name) != value for name, value in self.about.items()):
                 self.close()
                 raise InputError(f"{path} is the journal of another computation; remove it")
             self.manifest = {} if head is None else head["manifest"]
@@ -141,8 +145,8 @@ class Journal:
             if remove or self.path.stat().st_size == 0:
                 self.path.unlink()
         with contextlib.suppress(OSError):
-            self._lock.release()
-            Path(self._lock.lock_file).unlink()
+            Path(self._lock.lock_file).unlink()  # while it is held: who waits for it gives up at once
+        self._lock.release()
 
     def _head(self) -> dict[str, Any] | None:
         try:

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import files
+from .. import digest, files
 from ..results import Result, finite, stored_fields
 from .groups import Entry
+
+NAME = 100  # bytes of a label in a file's name at most
 
 
 def export(entries: Sequence[Entry], form: str, folder: str | os.PathLike[str], stem: str) -> list[Path]:
@@ -64,8 +66,15 @@ def _csv(entries: Sequence[Entry], stem: str) -> Iterator[tuple[str, bytes]]:
     yield f"{stem}.csv", _text([head, *([row.get(name) for name in head] for row in rows)])
     for entry in entries:
         for axes, columns in _tables(entry.result).items():
-            name = "-".join((stem, entry.label, entry.name, *axes))
+            name = "-".join((stem, _short(entry.label), entry.name, *axes))
             yield f"{name}.csv", _text([list(columns), *zip(*columns.values(), strict=True)])
+
+
+def _short(label: str) -> str:
+    """A label that leaves room for the rest of a file's name, and is still that of one label only."""
+    if len(label.encode()) <= NAME:
+        return label
+    return f"{label[: NAME // 4]}-{digest.of_settings({'label': label})[:12]}"
 
 
 def _row(entry: Entry) -> dict[str, Any]:
@@ -85,10 +94,10 @@ def _tables(result: Result) -> Mapping[tuple[str, ...], Mapping[str, list[Any]]]
         if field.name in positions:
             continue
         if axes not in tables:
-            along = [positions.get(axis, np.arange(size)) for axis, size in zip(axes, value.shape, strict=True)]
+            along = [positions.get(axis, np.arange(size)) for axis, size in zip(axes, np.shape(value), strict=True)]
             grids = np.meshgrid(*along, indexing="ij")
             tables[axes] = {axis: grid.ravel().tolist() for axis, grid in zip(axes, grids, strict=True)}
-        tables[axes][field.name] = value.ravel().tolist()
+        tables[axes][field.name] = np.ravel(value).tolist()
     return tables
 
 

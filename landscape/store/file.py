@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,10 +15,10 @@ from h5py import h5d, h5g, h5l, h5o  # pyright: ignore[reportAttributeAccessIssu
 
 from .. import files
 from ..errors import InputError, LandscapeError, ResourceError, one_line
-from .groups import Entry, groups, read_entry
+from .groups import Entry, groups, read_entry, upgrade
 from .packing import image_of
 from .schema import SCHEMA_NAME, SCHEMA_VERSION
-from .seal import LENGTH, MARK, sealed, unsealed
+from .seal import LENGTH, MARK, ForeignError, sealed, unsealed
 from .watchdog import examined, surveyed
 
 LOCK_SECONDS = 60.0
@@ -57,8 +58,8 @@ def changed(path: Path) -> Iterator[h5py.File]:
         files.sweep_temporaries(path)
         content = _checked(path.read_bytes(), path) if path.exists() else None
         with _damage_told(path), image(content, path) as file:
+            upgrade(file)
             yield file
-            file.attrs["schema_version"] = SCHEMA_VERSION  # of what is written into it from now on
             new = image_of(file)
         files.write_atomically(path, sealed(new))
 
@@ -71,7 +72,8 @@ def image(content: bytes | None, path: Path) -> Iterator[h5py.File]:
         options = {"track_order": True} if content is None else {}
         file = h5py.File.in_memory(content, libver=("v108", "v110"), **options)
     except OSError as error:
-        raise InputError(f"{path} is no HDF5 file, or is damaged: {one_line(error)[:120]}") from error
+        kind = InputError if b"landscape" in (content or b"") else ForeignError
+        raise kind(f"{path} is no HDF5 file, or is damaged: {one_line(error)[:120]}") from error
     with file:
         if content is None:
             file.attrs["schema_name"] = SCHEMA_NAME
@@ -83,8 +85,12 @@ def image(content: bytes | None, path: Path) -> Iterator[h5py.File]:
 
 
 def lock_of(path: Path) -> Path:
-    """Hidden, since it stays behind: to delete a lock that others may wait for would break it."""
-    return path.with_name(f".{path.name}.lock")
+    """Hidden, since it stays behind: to delete a lock that others may wait for would break it.
+
+    Of the file itself, not of a link to it: all who write it must meet there.
+    """
+    target = Path(os.path.realpath(path))
+    return target.with_name(f".{target.name}.lock")
 
 
 def _checked(content: bytes, path: Path) -> bytes:
@@ -116,6 +122,8 @@ def _damage_told(path: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, InputError) and str(error).startswith("/") and not str(error).startswith(str(path)):
+            raise InputError(f"{path}:{error}") from error
         if isinstance(error, LandscapeError):
             raise
         raise InputError(f"{path} is damaged: {one_line(error)[:120]}") from error
@@ -123,12 +131,14 @@ def _damage_told(path: Path) -> Iterator[None]:
 
 def _refuse_foreign(file: h5py.File, path: Path) -> None:
     if file.attrs.get("schema_name") != SCHEMA_NAME:
-        raise InputError(f"{path} is an HDF5 file of another program, no store; name another file")
+        raise ForeignError(f"{path} is an HDF5 file of another program, no store; name another file")
     version = file.attrs.get("schema_version")
     if not isinstance(version, (int, np.integer)):
         raise InputError(f"{path} has no readable schema version; it is damaged or of another program")
     if version > SCHEMA_VERSION:
-        raise InputError(f"{path} has schema version {version}, this program knows {SCHEMA_VERSION}; update landscape")
+        raise ForeignError(
+            f"{path} has schema version {version}, this program knows {SCHEMA_VERSION}; update landscape"
+        )
     _refuse_outside_links(file, path)
 
 

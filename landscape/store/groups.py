@@ -12,7 +12,7 @@ import h5py
 from .. import digest
 from ..errors import InputError
 from ..results import Result, Status
-from .schema import read_result, write_result
+from .schema import SCHEMA_VERSION, content, is_plain_scale, read_result, write_result
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ class Place(NamedTuple):
         return str(self.group.attrs.get("digest", ""))
 
     @property
+    def kind(self) -> str:
+        """Of the result."""
+        return str(self.group.attrs.get("kind", ""))
+
+    @property
     def stopped(self) -> bool:
         """Whether a part of a result lies here."""
         return self.group.attrs.get("status") == Status.STOPPED
@@ -63,7 +68,8 @@ def groups(file: h5py.File) -> Iterator[Place]:
 def read_entry(place: Place) -> Entry:
     """The entry of a group; InputError where it is damaged."""
     group = place.group
-    size = sum(member.nbytes for member in group.values() if isinstance(member, h5py.Dataset))
+    members = [member for member in group.values() if isinstance(member, h5py.Dataset)]
+    size = sum(member.nbytes for member in members if not is_plain_scale(member))
     provenance, manifest = (_json(group, name) for name in ("provenance", "manifest"))
     result = read_result(group)
     if place.digest != digest.of_settings(result.settings):
@@ -79,6 +85,8 @@ def put(file: h5py.File, label: str, result: Result, attributes: Mapping[str, st
     """
     part = result.status is Status.STOPPED
     same = _same(file, result.kind, attributes["digest"])
+    if part and any(_reaches_further(place, result, attributes["manifest"]) for place in same):
+        return  # of another process at work on the same
     # By name: HDF5 gives the space of a group that is still open free only when it is closed.
     replaced = [(place.label, place.name) for place in same if place.stopped or not part]
     del same
@@ -95,6 +103,20 @@ def put(file: h5py.File, label: str, result: Result, attributes: Mapping[str, st
         _owner(file, other)[name] = group  # a hard link: one result under several labels
     for name, order in orders.items():
         _reorder(_owner(file, name), order)
+
+
+def _reaches_further(place: Place, part: Result, manifest: str) -> bool:
+    """Whether a part that was made under the same conditions, so to the same bits, has fewer missing points."""
+    alike = place.stopped and place.group.attrs.get("manifest") == manifest
+    return alike and read_result(place.group).missing < part.missing
+
+
+def upgrade(file: h5py.File) -> None:
+    """Brings a file of an older version to the current one, before it is written into."""
+    if file.attrs["schema_version"] < SCHEMA_VERSION:  # pyright: ignore[reportOperatorIssue] - checked on opening
+        for place in groups(file):
+            place.group.attrs["content"] = content(read_result(place.group))
+        file.attrs["schema_version"] = SCHEMA_VERSION
 
 
 def _reorder(owner: h5py.Group, order: list[str]) -> None:
@@ -114,7 +136,7 @@ def share(file: h5py.File, label: str, kind: str, key: str) -> None:
 
 
 def _same(file: h5py.File, kind: str, key: str) -> list[Place]:
-    return [place for place in groups(file) if place.digest == key and place.group.attrs.get("kind") == kind]
+    return [place for place in groups(file) if place.digest == key and place.kind == kind]
 
 
 def free_name(owner: h5py.Group, kind: str) -> str:

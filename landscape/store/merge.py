@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from ..errors import InputError, UsageError
+from .. import files
+from ..errors import InputError, UsageError, one_line
 from ..results import Result, stored_fields
 from .file import changed, salvaged
 from .groups import Entry, groups, put, read_entry, share
@@ -40,14 +42,18 @@ def merge(
     if prefer is not None and prefer not in PREFERENCES:
         raise UsageError(f"prefer must be one of {', '.join(PREFERENCES)}, got {prefer!r}")
     target = Path(out)
-    sources = [(Path(path), _entries(Path(path), lost)) for path in paths]
-    vectors = [vectors_path(path) for path, _ in sources if vectors_path(path).exists() and vectors_path(path) != path]
-    if vectors:
-        merge(vectors, vectors_path(target), prefer=prefer, lost=lost)
-    with changed(target) as file:
-        for path, entries in sources:
-            for entry in entries:
-                _join(file, target, entry, path, prefer)
+    beside = [vectors_path(path) for path in paths if vectors_path(path).exists()]
+    joints = [(target, [Path(path) for path in paths]), *([(vectors_path(target), beside)] if beside else [])]
+    for joint, _ in joints:
+        files.require_writable(joint)
+    read = [(joint, [(path, _entries(path, lost)) for path in sources]) for joint, sources in joints]
+    with ExitStack() as stack:
+        # All are joined in memory before the first is written.
+        for joint, sources in read:
+            file = stack.enter_context(changed(joint))
+            for path, entries in sources:
+                for entry in entries:
+                    _join(file, joint, entry, path, prefer)
     return Store(target).entries()
 
 
@@ -57,14 +63,18 @@ def _entries(path: Path, lost: dict[str, str] | None) -> list[Entry]:
     except InputError:
         if lost is None:
             raise
-    entries, reasons = salvaged(path)
+    try:
+        entries, reasons = salvaged(path)
+    except InputError as error:
+        lost[str(path)] = one_line(error)
+        return []
     lost |= {f"{path}:/{place}": reason for place, reason in reasons.items()}
     return entries
 
 
 def _join(file: h5py.File, target: Path, entry: Entry, path: Path, prefer: str | None) -> None:
     kind = entry.result.kind
-    held = [read_entry(p) for p in groups(file) if p.digest == entry.digest and p.group.attrs.get("kind") == kind]
+    held = [read_entry(p) for p in groups(file) if p.digest == entry.digest and p.kind == kind]
     whole = [other for other in held if not other.stopped]
     if entry.stopped and whole:
         share(file, entry.label, kind, entry.digest)
@@ -96,7 +106,9 @@ def _extends(more: Result, less: Result) -> bool:
     done = getattr(less, "point_status") != 0  # noqa: B009 - only what has points has missing ones
     for field in stored_fields(type(less)):
         a, b = getattr(more, field.name), getattr(less, field.name)
-        if isinstance(b, np.ndarray) and b.shape == done.shape and not _equal(a[done], b[done]):
+        if not isinstance(b, np.ndarray) or b.shape != done.shape:
+            continue
+        if not isinstance(a, np.ndarray) or not _equal(a[done], b[done]):
             return False
     return True
 
@@ -110,8 +122,11 @@ def difference(before: Result, now: Result) -> str:
             continue
         numbers = all(isinstance(value, (np.ndarray, int, float)) for value in (a, b))
         if numbers and np.shape(a) == np.shape(b):
-            size = np.nanmax(np.abs(np.asarray(a, dtype=float) - b)) / (np.nanmax(np.abs(a)) or 1.0)
-            told.append(f"{field.name} (by {size:.1e} of the largest)")
+            with np.errstate(invalid="ignore"):
+                apart = np.abs(np.asarray(a, dtype=float) - b)
+            known = apart[np.isfinite(apart)]
+            largest = np.max(np.abs(np.asarray(a)[np.isfinite(apart)]), initial=0.0) or 1.0
+            told.append(f"{field.name} (by {np.max(known, initial=0.0) / largest:.1e} of the largest)")
         else:
             told.append(field.name)
     return ", ".join(told)
@@ -120,7 +135,7 @@ def difference(before: Result, now: Result) -> str:
 def _equal(a: object, b: object) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-    return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True) if _numbers(a, b) else a == b
+    return np.float64(a).tobytes() == np.float64(b).tobytes() if _numbers(a, b) else a == b  # pyright: ignore
 
 
 def _numbers(*values: object) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import h5py
@@ -81,6 +80,11 @@ def _write_array(group: h5py.Group, field: dataclasses.Field[Any], value: np.nda
         dataset.dims[axis].attach_scale(scale)
 
 
+def is_plain_scale(dataset: h5py.Dataset) -> bool:
+    """Whether a data set stands for an axis without coordinates only."""
+    return dataset.attrs.get("NAME", b"").startswith(PLAIN_SCALE)
+
+
 def _describe(dataset: h5py.Dataset, field: dataclasses.Field[Any], unit: str) -> None:
     dataset.attrs["long_name"] = field.metadata["about"]
     dataset.attrs["units"] = unit
@@ -98,7 +102,7 @@ def read_result(group: h5py.Group) -> Result:
         for field in stored_fields(result_type):
             if field.name in group:
                 values[field.name] = _read_member(group, field, sizes)
-            elif field.name in group.attrs:
+            elif field.name in group.attrs and _textual(field):
                 values[field.name] = _text(field, group.attrs[field.name])
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise InputError(f"{group.name} is damaged: {error}") from error
@@ -106,8 +110,10 @@ def read_result(group: h5py.Group) -> Result:
     if lacking:
         raise InputError(f"{group.name} lacks {', '.join(lacking)}: damaged, or of another version; compute it again")
     result = result_type(**values)
-    written = group.attrs.get("content")  # none in version 1
-    if written is not None and written != content(result):
+    written = group.attrs.get("content")
+    if written is None and group.file.attrs["schema_version"] == 1:  # which had none
+        return result
+    if written != content(result):
         raise InputError(f"{group.name} is damaged: its content differs from its checksum; compute it again")
     return result
 
@@ -132,7 +138,14 @@ def _required(field: dataclasses.Field[Any]) -> bool:
 def _text(field: dataclasses.Field[Any], value: Any) -> Any:
     if field.name == "status":
         return Status(str(value))
-    if "Mapping" in str(field.type) or "tuple" in str(field.type):
+    kind = str(field.type)
+    if "Mapping" in kind or "tuple" in kind:
         loaded = json.loads(value)
-        return loaded if isinstance(loaded, Mapping) else tuple(loaded)
+        if not isinstance(loaded, dict if "Mapping" in kind else list):
+            raise ValueError(f"{field.name} holds JSON of another form")
+        return loaded if isinstance(loaded, dict) else tuple(loaded)
     return str(value)
+
+
+def _textual(field: dataclasses.Field[Any]) -> bool:
+    return any(word in str(field.type) for word in ("str", "Status", "Mapping"))

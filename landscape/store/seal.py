@@ -15,6 +15,10 @@ MARK = b"\nlandscape sha256 "
 LENGTH = len(MARK) + 64
 
 
+class ForeignError(InputError):
+    """The file of another program, or of a newer version of this one."""
+
+
 def sealed(image: bytes) -> bytes:
     """The image with its sha256 behind it."""
     return image + MARK + hashlib.sha256(image).hexdigest().encode()

@@ -14,11 +14,12 @@ from ..results import Result
 from . import groups
 from .file import changed, opened
 from .groups import Entry
+from .schema import content
 
 
 def vectors_path(path: str | os.PathLike[str]) -> Path:
     """The store of large arrays beside a store: FILE.vectors.h5 for FILE.h5."""
-    return Path(path).with_suffix(".vectors.h5")
+    return Path(path).with_name(f"{Path(path).name.removesuffix('.h5')}.vectors.h5")
 
 
 class Store:
@@ -44,6 +45,7 @@ class Store:
         Raises ResourceError where lock or disk refuse, InputError where the file is no store.
         """
         _refuse_bad(label)
+        content(result)  # what cannot be stored is a fault of the result: told before the file is touched
         attributes = {"digest": digest.of_settings(result.settings)}
         for name, known in (("provenance", provenance), ("manifest", manifest)):
             attributes[name] = json.dumps(dict(known or {}), sort_keys=True)
@@ -74,7 +76,9 @@ class Store:
             return [
                 groups.read_entry(place)
                 for place in groups.groups(file)
-                if place.digest == key and label in (None, place.label)
+                if place.digest == key
+                and label in (None, place.label)
+                and place.kind == settings.get("kind", place.kind)
             ]
 
     def about(self) -> dict[str, Any]:
@@ -93,5 +97,5 @@ class Store:
 
 
 def _refuse_bad(label: str) -> None:
-    if not label or "/" in label or label in (".", ".."):
-        raise InputError(f"a label must be a name without '/', got {label!r}")
+    if not label or "/" in label or label in (".", "..") or not label.isprintable():
+        raise InputError(f"a label must be a printable name without '/', got {label!r}")

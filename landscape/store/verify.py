@@ -16,8 +16,8 @@ from ..results import stored_fields
 from ..resume import journals_of
 from .file import opened
 from .groups import Entry, Place, groups, read_entry
-from .schema import PLAIN_SCALE
-from .seal import LENGTH, MARK
+from .schema import is_plain_scale
+from .seal import LENGTH, MARK, ForeignError
 from .store import vectors_path
 
 
@@ -34,13 +34,13 @@ def verify(path: str | os.PathLike[str]) -> list[Problem]:
     """All problems of a store's file and of the vectors beside it, the severe ones first; empty where all is well.
 
     Reads everything once, and the inputs that provenance names where they still exist. Raises InputError where there
-    is no file.
+    is no file, or where it is that of another program or of a newer version.
     """
     own = Path(path)
     files.require_file(own, "HDF5 file")
     found = [*_of_file(own), *_beside(own)]
     vectors = vectors_path(own)
-    if vectors.exists() and vectors != own:
+    if vectors.exists():
         found += [*_of_file(vectors), *_beside(vectors)]
     return sorted(found, key=lambda problem: not problem.severe)
 
@@ -50,12 +50,15 @@ def _of_file(path: Path) -> Iterator[Problem]:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - LENGTH))
         if not file.read().startswith(MARK):
-            yield Problem(str(path), "has no checksum of the whole: another program wrote it last", severe=False)
+            what = "has no checksum at its end: it was cut off, or last written by another program"
+            yield Problem(str(path), what, severe=False)
     changed: dict[str, bool] = {}
     try:
         with opened(path) as file:
             for place in groups(file):
                 yield from _of_result(f"{path}:/{place.label}/{place.name}", place, changed)
+    except ForeignError:
+        raise
     except InputError as error:
         yield Problem(str(path), one_line(error), severe=True)
 
@@ -84,7 +87,7 @@ def _of_members(where: str, group: h5py.Group, entry: Entry) -> Iterator[Problem
     fields = {field.name: field for field in stored_fields(type(entry.result))}
     for name, member in group.items():
         if name not in fields:
-            if not member.attrs.get("NAME", b"").startswith(PLAIN_SCALE):
+            if not (isinstance(member, h5py.Dataset) and is_plain_scale(member)):
                 yield Problem(where, f"holds {name}, which the schema does not know", severe=False)
             continue
         said = {"units": entry.result.unit(name), "long_name": fields[name].metadata["about"]}

@@ -14,9 +14,10 @@ import sys
 from pathlib import Path
 
 from ..errors import InputError, one_line
+from .seal import ForeignError
 
 SECONDS = 20.0  # to look through a file: reading a store takes less than one
-REFUSED = 3
+REFUSED, FOREIGN = 3, 4
 _passed: set[str] = set()  # sha256 of what this process had examined already
 
 
@@ -26,10 +27,10 @@ def examined(content: bytes, path: Path) -> None:
     if key in _passed:
         return
     ended, _, told = _run("look", content, path)
-    if ended == REFUSED:
-        raise InputError(told)
+    if ended in (REFUSED, FOREIGN):
+        raise (ForeignError if ended == FOREIGN else InputError)(told)
     if ended is None:
-        raise InputError(f"{path} is damaged: reading it does not end; use a copy of it")
+        raise InputError(f"{path} is damaged: reading it did not end in {SECONDS:.0f} s; use a copy of it")
     if ended:
         raise InputError(f"{path} is damaged: reading it crashes HDF5; use a copy of it")
     _passed.add(key)
@@ -58,7 +59,7 @@ def surveyed(content: bytes, path: Path) -> tuple[list[str], dict[str, str]]:
             return whole, lost
         if begun is None or begun in whole or begun in lost:
             raise InputError(told or f"{path} is damaged: not even the list of its results can be read")
-        lost[begun] = "reading it does not end" if ended is None else "reading it crashes HDF5"
+        lost[begun] = f"reading it did not end in {SECONDS:.0f} s" if ended is None else "reading it crashes HDF5"
 
 
 def _run(task: str, content: bytes, path: Path, *done: str) -> tuple[int | None, list[str], str]:
@@ -84,6 +85,8 @@ def look() -> None:
         with image(sys.stdin.buffer.read(), path) as file:
             for place in groups(file):
                 read_entry(place)
+    except ForeignError as error:
+        _leave(one_line(error), FOREIGN)
     except InputError as error:
         _leave(one_line(error))
     except Exception as error:  # whatever HDF5 makes of damage
@@ -117,7 +120,7 @@ def survey() -> None:
     os._exit(0)
 
 
-def _leave(line: str) -> None:
+def _leave(line: str, code: int = REFUSED) -> None:
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
-    os._exit(REFUSED)  # without HDF5's own cleaning up, which may crash on what is damaged
+    os._exit(code)  # without HDF5's own cleaning up, which may crash on what is damaged

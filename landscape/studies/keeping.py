@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 
 from .. import digest, execution
-from ..errors import InputError, NumericalError, ResourceError
+from ..errors import InputError, LandscapeError, NumericalError, ResourceError
 from ..objective import Objective
 from ..operators import AbstractOperator, Journaled
 from ..provenance import provenance
@@ -27,7 +26,7 @@ Found = tuple[Result, dict[str, Any]]  # a result and its provenance
 class NotSaved(ResourceError):
     """A result was computed, but could not be stored."""
 
-    def __init__(self, error: ResourceError, result: Result, provenance: dict[str, Any]) -> None:
+    def __init__(self, error: LandscapeError, result: Result, provenance: dict[str, Any]) -> None:
         super().__init__(str(error))
         self.result, self.provenance = result, provenance
 
@@ -85,26 +84,29 @@ class Keeper:
         which holds the result, where it was computed and the disk then refused it.
         """
         began = time.perf_counter()
-        origin = self._origin(settings, minima, began)
         if self.store is None:
             result = compute(Attempt())
-            return result, origin()
+            return result, self._origin(settings, minima, began)()
         store, about = self.store, {"settings": dict(settings)}
         place = journal_path(store.path, digest.of_settings(settings))
         held = store.same(settings)
-        found = None if self.overwrite else self._finished(label, held)
-        if found is not None:
-            with contextlib.suppress(ResourceError):  # left where the disk failed in between; or another is at work
-                drop_journal(place, about)
-            return found
         part = next((entry for entry in held if entry.stopped), None)
-        if (part or (products and place.exists())) and not (self.resume or self.overwrite):
+        begun = part is not None or (products and place.exists())
+        # Beside what is finished, a part is of a run that was to overwrite it.
+        found = None if self.overwrite or (self.resume and begun) else self._finished(label, held)
+        if found is not None:
+            return found
+        if begun and not (self.resume or self.overwrite):
+            if place.exists():
+                Journal(place, {}).close()  # tells where another process is at work on it
             raise InputError(f"{store.path} holds part of this result; --resume or --overwrite")
         if not self.resume:
             part = None
-            drop_journal(place, about)
-        elif part is None and not place.exists():
+            drop_journal(place)
+        elif not begun:
             self._refuse_near(label, settings)
+        earlier = float(part.provenance.get("seconds", 0.0)) if part is not None else 0.0
+        origin = self._origin(settings, minima, began - earlier)
         manifest = self._taken_up(part, minima)
         journal = self._opened(place, about, manifest) if products else None
 
@@ -116,7 +118,7 @@ class Keeper:
             result = compute(Attempt(part.result if part else None, save, stop, journal, manifest))
             try:
                 save(result)
-            except ResourceError as error:
+            except (InputError, ResourceError) as error:
                 raise NotSaved(error, result, origin()) from error
             done = True
         except NumericalError:
@@ -175,13 +177,13 @@ class Keeper:
     def _refuse_near(self, label: str, settings: Mapping[str, Any]) -> None:
         """Refuses to begin anew beside a part that differs in how it is measured only: a slip, most likely."""
         assert self.store is not None
-        begun: dict[str, Mapping[str, Any]] = {}
+        begun: list[tuple[str, Mapping[str, Any]]] = []
         if self.store.path.exists():
-            entries = self.store.find(label=label)
-            begun = {f"the part in {self.store.path}": e.result.settings for e in entries if e.stopped}
+            parts = [entry for entry in self.store.find(label=label) if entry.stopped]
+            begun = [(f"the part in {self.store.path}", part.result.settings) for part in parts]
         for place, about in journals_of(self.store.path).items():
-            begun[str(place)] = about["settings"]
-        for what, before in begun.items():
+            begun.append((str(place), about["settings"]))
+        for what, before in begun:
             if set(different(before, settings)) <= set(HOW):
                 refuse_other(what, before, settings)
 

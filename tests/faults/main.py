@@ -22,6 +22,7 @@ from .table import CAMPAIGNS
 def main(arguments=None):
     """0 without failures, 1 with some."""
     asked = options(arguments)
+    signal.signal(signal.SIGTERM, _leave)  # not the default, which would leave processes and folders behind
     if asked.alone:
         print(json.dumps(alone(asked.only[0], asked.size, asked.seed, asked.plant)))
         return 0
@@ -71,7 +72,7 @@ def alone(name, size, seed, plant=None):
         except Enough as enough:
             count = Count(name, 0, [str(enough)])
         finally:
-            for pid in Child.living:
+            for pid in list(Child.living):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
     return asdict(count) | {"seconds": time.perf_counter() - began}
@@ -80,7 +81,22 @@ def alone(name, size, seed, plant=None):
 def _apart(name, size, seed):
     """The same in a process of its own: some campaigns import torch, which others must not have."""
     call = [sys.executable, str(Path(__file__).parent), "--alone", "--only", name, "--size", str(size)]
-    done = subprocess.run([*call, "--seed", str(seed)], stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode == 0:
-        return json.loads(done.stdout)
-    return {"name": name, "n": 0, "failures": [f"the campaign ended with {done.returncode}"], "note": "", "seconds": 0}
+    process = subprocess.Popen([*call, "--seed", str(seed)], stdout=subprocess.PIPE, text=True)
+    try:
+        out, _ = process.communicate()
+    finally:
+        process.terminate()
+        process.wait()
+    if process.returncode == 0:
+        return json.loads(out)
+    return {
+        "name": name,
+        "n": 0,
+        "failures": [f"the campaign ended with {process.returncode}"],
+        "note": "",
+        "seconds": 0,
+    }
+
+
+def _leave(number, _frame):
+    sys.exit(128 + number)

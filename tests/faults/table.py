@@ -56,7 +56,7 @@ CAMPAIGNS = {
     "failing-calls": Campaign(
         calls.failing_calls,
         2000,  # more than there are
-        30,
+        24,
         "open, write, close, fsync or rename failing: each call in turn, by EIO, ENOSPC, EACCES, or it and all after",
         "another exit code than 5, or more or less than one line (a failing lock or journal may be got over); a file "
         "that is not the old one, nor whole and no older than the last rename; a temporary, unless removing it "
@@ -87,9 +87,10 @@ CAMPAIGNS = {
         damaged.mutated,
         2000,
         24,
-        "`landscape show` of files with 1, 8 or 64 bytes changed, cut, or with a part copied over another; half under "
-        "the checksum, a quarter without it, a quarter without it in HDF5's old format",
-        f"another exit code than 0 and 3; more or less than one line; a signal; more than {HANG:.0f} s; X",
+        "`landscape show` of files with 1, 8 or 64 bytes or 1 bit of a value changed, cut, or with a part copied over "
+        "another; half under the checksum, a quarter without it, a quarter without it in HDF5's old format",
+        f"another exit code than 0 and 3; more or less than one line; a signal; more than {HANG:.0f} s; an entry that "
+        "is read and is not, bit for bit, the one that was written, with its digest and its origin",
     ),
     "salvaged-files": Campaign(
         damaged.salvaged,
