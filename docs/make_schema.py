@@ -51,6 +51,7 @@ Each group has, besides its fields, the attributes
 | `kind` | the kind of result |
 | `digest` | sha256 of `settings` as JSON with sorted keys and no spaces: what identifies the result |
 | `content` | sha256 of all fields, checked when the result is read (from version 2) |
+| `origin` | sha256 of digest, provenance and manifest, checked too (from version 2) |
 | `provenance` | JSON: command, settings, versions, machine, threads, kernels, sha256 of the inputs, seconds, time |
 | `manifest` | JSON: what fixes the bits beside the settings (threads, CPU, torch, chunks ...), to resume (version 2) |
 

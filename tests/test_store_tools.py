@@ -71,7 +71,7 @@ def test_the_newest_file_holds_every_field_of_every_kind():
             group = file[f"small/{kind}"]
             assert isinstance(group, h5py.Group)
             names = {field.name for field in stored_fields(result_type)}
-            own = {"kind", "digest", "content", "provenance", "manifest"}
+            own = {"kind", "digest", "content", "origin", "provenance", "manifest"}
             scales = {name for name in group if group[name].attrs.get("NAME", b"").startswith(b"This is a netCDF")}
             assert (set(group) | set(group.attrs)) - own - scales == names
 
@@ -297,7 +297,12 @@ DAMAGES = {
     "a digest that is not that of the settings": (
         _edit(lambda file: file["net/plane"].attrs.__setitem__("digest", "0" * 64)),
         True,
-        "digest",
+        "where it came from",
+    ),
+    "a provenance changed by hand": (
+        _edit(lambda file: file["net/plane"].attrs.__setitem__("provenance", '{"seconds": 1}')),
+        True,
+        "where it came from",
     ),
     "a kind of another program": (
         _edit(lambda file: file["net/plane"].attrs.__setitem__("kind", "scan")),

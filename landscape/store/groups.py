@@ -62,6 +62,8 @@ def groups(file: h5py.File) -> Iterator[Place]:
         if isinstance(owner, h5py.Group):
             for name, group in owner.items():
                 if isinstance(group, h5py.Group):
+                    if not (label.isprintable() and name.isprintable()):
+                        raise InputError(f"the name {f'/{label}/{name}'!r} is damaged: it is no text")
                     yield Place(label, name, group)
 
 
@@ -72,6 +74,8 @@ def read_entry(place: Place) -> Entry:
     size = sum(member.nbytes for member in members if not is_plain_scale(member))
     provenance, manifest = (_json(group, name) for name in ("provenance", "manifest"))
     result = read_result(group)
+    if group.file.attrs["schema_version"] != 1 and group.attrs.get("origin") != _origin(group):  # 1 had none
+        raise InputError(f"{group.name} is damaged: where it came from differs from its checksum; compute it again")
     if place.digest != digest.of_settings(result.settings):
         raise InputError(f"{group.name} is damaged: its digest is not that of its settings; compute it again")
     return Entry(place.label, place.name, place.digest, result, provenance, manifest, size)
@@ -99,6 +103,7 @@ def put(file: h5py.File, label: str, result: Result, attributes: Mapping[str, st
     group = owner.create_group(owned[0] if owned else free_name(owner, result.kind), track_order=True)
     write_result(group, result)
     group.attrs.update(attributes)
+    group.attrs["origin"] = _origin(group)
     for other, name in others.items():
         _owner(file, other)[name] = group  # a hard link: one result under several labels
     for name, order in orders.items():
@@ -116,7 +121,14 @@ def upgrade(file: h5py.File) -> None:
     if file.attrs["schema_version"] < SCHEMA_VERSION:  # pyright: ignore[reportOperatorIssue] - checked on opening
         for place in groups(file):
             place.group.attrs["content"] = content(read_result(place.group))
+            place.group.attrs["origin"] = _origin(place.group)
         file.attrs["schema_version"] = SCHEMA_VERSION
+
+
+def _origin(group: h5py.Group) -> str:
+    """sha256 of what is stored beside a result."""
+    known = [str(group.attrs.get(name, "")) for name in ("digest", "provenance", "manifest")]
+    return digest.of_settings({"known": known})
 
 
 def _reorder(owner: h5py.Group, order: list[str]) -> None:

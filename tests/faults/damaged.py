@@ -17,6 +17,7 @@ from . import common, mutations
 from .common import Child, Count, Failures, temporaries
 
 ATONCE = 2
+SHOWN = (["--json"], ["--settings", "--fields"], [])
 
 
 def mutated(size, seed, folder):
@@ -60,7 +61,7 @@ def _judged(child, seconds):
 
 
 def _shown(path, trial, whole, say):
-    code, err = _command("show", path, *["--json"] * (trial % 3 == 0))
+    code, err = _command("show", path, *SHOWN[trial % len(SHOWN)])
     wrong = [] if code in (0, 3) else [f"exit {code}: {err[-200:]!r}"]
     if code == 0:
         wrong += _other(Store(path), whole)[1]
@@ -83,8 +84,9 @@ def _merged(path, _trial, whole, say):
 
 
 def _command(*words):
-    err = io.StringIO()
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
+    # as strict as the streams of a process: not every text that comes out of a damaged file can be printed
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run([str(word) for word in words])
     return code, err.getvalue()
 

@@ -11,10 +11,12 @@ from landscape.store import Store
 from landscape.store.schema import write_result
 from landscape.store.seal import LENGTH, MARK
 
-from .common import KINDS, add
+from .common import KINDS, made
 
 ROWS = 40  # arrays are short, so that most bytes are structure
 KNOWN = ("digest", "provenance", "manifest")  # what is stored beside a result
+ORIGIN = {"command": ["landscape", "plane"], "threads": 1, "seconds": 1.5, "created": "2026-01-01T00:00:00+00:00"}
+MANIFEST = {"threads": 1, "cpu": "AVX2", "chunk": [64]}
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ def bases(folder):
     """One file three times: as the store wrote it, without its seal, and as another program might rewrite it."""
     store = Store(folder / "base.h5")
     for kind in KINDS:
-        add(store, kind, 0, 0, ROWS, label="net")
-    add(store, "line", 1, 0, ROWS, label="other")
+        store.add("net", made(kind, 0, 0, ROWS), ORIGIN, MANIFEST)
+    store.add("other", made("line", 1, 0, ROWS), ORIGIN, MANIFEST)
     store.share("other", store.find(kind="trace")[0])
     content = store.path.read_bytes()
     assert content[-LENGTH:].startswith(MARK)
@@ -46,8 +48,9 @@ def _old(store, path):
         for entry in store.entries():
             group = file.create_group(f"{entry.label}/{entry.name}")
             write_result(group, entry.result)
-            for name in KNOWN:
-                group.attrs[name] = source[group.name].attrs[name]
+            for name, value in source[group.name].attrs.items():
+                group.attrs.setdefault(name, value)
+    assert len(Store(path).entries()) == len(store.entries())  # whole, before it is damaged
     return path.read_bytes()
 
 
@@ -61,7 +64,7 @@ def _values(content):
             if offset is not None:
                 places.update(range(offset, offset + member.nbytes))
         elif "settings" in member.attrs:
-            texts.update(str(member.attrs[name]).encode() for name in ("settings", "status", "digest"))
+            texts.update(str(member.attrs[name]).encode() for name in ("settings", "status", *KNOWN))
 
     with h5py.File(io.BytesIO(content)) as file:
         file.visititems(look)
