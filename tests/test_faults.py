@@ -18,11 +18,7 @@ from landscape.results import Status
 from landscape.store import Store
 
 FAULTS = Path(__file__).with_name("faults")
-SLOW = [
-    "killed-planes",
-    "killed-eigen",
-    "failing-calls",
-]  # they load torch; beside the others, in a process of their own
+SLOW = ["killed-planes", "killed-eigen", "failing-calls", "salvaged-files"]
 
 
 def start(*arguments):

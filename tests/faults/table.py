@@ -94,7 +94,7 @@ CAMPAIGNS = {
     ),
     "salvaged-files": Campaign(
         damaged.salvaged,
-        400,
+        200,
         8,
         "`landscape merge --salvage` of such files",
         "another exit code than 0 and 3; a signal; more than 300 s; a result in the new file that is not, bit for bit, "
