@@ -29,7 +29,7 @@ def start(*arguments):
 
 def finished(process):
     out, err = process.communicate(timeout=110)
-    assert process.returncode in (0, 1), err
+    assert process.returncode in (0, 1), (process.returncode, err)
     return json.loads(out)
 
 
