@@ -90,6 +90,7 @@ def _fields(result: Result) -> Iterator[str]:
 
 def _brief(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
+    text = text.encode("utf-8", "backslashreplace").decode()  # not every text that JSON holds can be printed
     return text if len(text) <= BRIEF else f"{text[: BRIEF - 3]}..."
 
 

@@ -634,6 +634,12 @@ def test_show_prints_a_tree_with_sizes(good, capsys):
     assert "eigenpairs" not in out
 
 
+def test_text_that_cannot_be_printed_is_escaped(good, capsys):
+    good.add("net", sharpness(), {"created": "2026\udcce"})
+    assert run(["show", str(good.path), "--settings"]) == 0
+    assert "created: 2026\\udcce\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", ["show", "verify", "export", "merge"])
 def test_the_tools_import_no_torch(good, command, tmp_path):
     arguments = [command, str(good.path), *(["--out", str(tmp_path / "o")] if command in ("export", "merge") else [])]

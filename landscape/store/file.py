@@ -121,7 +121,7 @@ def _damage_told(path: Path) -> Iterator[None]:
     """What h5py raises for a damaged file, as an InputError."""
     try:
         yield
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except (KeyError, OSError, RuntimeError, SystemError, TypeError, ValueError) as error:
         if isinstance(error, InputError) and str(error).startswith("/") and not str(error).startswith(str(path)):
             raise InputError(f"{path}:{error}") from error
         if isinstance(error, LandscapeError):
