@@ -11,6 +11,8 @@ from . import options
 from .computing import bar, checked_store, numerical_as_json, obtain, on_test, present, tell
 
 if TYPE_CHECKING:
+    from landscape.results import Eigenpairs
+    from landscape.store import Store
     from landscape.studies.keeping import Attempt
 
 IMPRECISE = 1e-2  # relative error of float32 products above which a warning is due
@@ -55,7 +57,7 @@ def _eigen(
     resume: bool,
     **flags: Any,
 ) -> int:
-    from landscape.errors import ResourceError, UsageError, one_line
+    from landscape.errors import UsageError
     from landscape.results import Eigenpairs, Eigenvectors
 
     if k is not None and k < 1:
@@ -101,16 +103,26 @@ def _eigen(
     )
     assert isinstance(result, Eigenpairs)
     if beside is not None:
-        try:
-            if result.vectors is None:
-                beside.share(minimum.label, beside.same(of_vectors)[0])
-            else:
-                beside.add(minimum.label, result.eigenvectors(), provenance)
-        except ResourceError as error:
-            provenance = {**provenance, "not_saved": one_line(error)}
+        provenance = _with_vectors(beside, minimum.label, result, of_vectors, provenance)
     if result.self_check.get("precision", 0.0) > IMPRECISE:
         tell(f"float32 products are off by {result.self_check['precision']:.1e} here; --dtype float64 is exact")
     return present(result, minimum.label, provenance, _text(result), as_json, on_test(minimum))
+
+
+def _with_vectors(
+    beside: Store, label: str, result: Eigenpairs, of_vectors: dict[str, Any], provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """Puts the vectors beside, or shares those that are there; the provenance says where the disk refuses."""
+    from landscape.errors import ResourceError, one_line
+
+    try:
+        if result.vectors is None:
+            beside.share(label, beside.same(of_vectors)[0])
+        else:
+            beside.add(label, result.eigenvectors(), provenance)
+    except ResourceError as error:
+        return {**provenance, "not_saved": one_line(error)}
+    return provenance
 
 
 def _text(result: Any) -> list[str]:

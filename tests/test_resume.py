@@ -344,7 +344,8 @@ def test_what_another_label_holds_is_shared(store, minimum):
     assert [entry.label for entry in store.entries()] == ["net", "twin"]
 
 
-def test_overwriting_keeps_the_old_result_until_the_new_one_is_there(store, minimum):
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_overwriting_keeps_the_old_result_and_goes_on_by_resume(store, minimum, overwrite):
     keeper(store)[0].obtain("net", SETTINGS, finished(), minima=[minimum])
 
     def cut(attempt):
@@ -360,27 +361,7 @@ def test_overwriting_keeps_the_old_result_until_the_new_one_is_there(store, mini
         seen.append(attempt.partial)
         return plane(settings=SETTINGS, cosine=0.5)
 
-    keeper(store, overwrite=True, resume=True)[0].obtain("net", SETTINGS, compute, minima=[minimum])
-    assert seen[0] is not None
-    assert [entry.result.cosine for entry in store.entries()] == [0.5]
-
-
-def test_a_stopped_overwriting_goes_on_by_resume(store, minimum):
-    keeper(store)[0].obtain("net", SETTINGS, finished(), minima=[minimum])
-
-    def cut(attempt):
-        attempt.save(part())
-        raise Stopped("stopped")
-
-    with pytest.raises(Stopped):
-        keeper(store, overwrite=True)[0].obtain("net", SETTINGS, cut, minima=[minimum])
-    seen = []
-
-    def compute(attempt):
-        seen.append(attempt.partial)
-        return plane(settings=SETTINGS, cosine=0.5)
-
-    keeper(store, resume=True)[0].obtain("net", SETTINGS, compute, minima=[minimum])
+    keeper(store, overwrite=overwrite, resume=True)[0].obtain("net", SETTINGS, compute, minima=[minimum])
     assert seen[0] is not None
     assert [entry.result.cosine for entry in store.entries()] == [0.5]
 
