@@ -12,9 +12,26 @@ from torch import nn
 from .. import specs
 from ..data import Splits
 from ..errors import InputError
-from . import networks
+from . import keskar, lenet, networks, resnet, vgg
 
-BUILTIN: dict[str, Callable[..., nn.Module]] = {"mlp": networks.mlp, "f1": networks.f1, "cnn": networks.cnn}
+BUILTIN: dict[str, Callable[..., nn.Module]] = {
+    "mlp": networks.mlp,
+    "cnn": networks.cnn,
+    "f1": networks.f1,
+    "c1": keskar.c1,
+    "c2": keskar.c2,
+    "c3": keskar.c3,
+    "c4": keskar.c4,
+    "lenet": lenet.lenet,
+    "lenet300": lenet.lenet300,
+    "resnet20": resnet.resnet20,
+    "resnet32": resnet.resnet32,
+    "resnet44": resnet.resnet44,
+    "resnet56": resnet.resnet56,
+    "vgg9": vgg.vgg9,
+    "vgg11": vgg.vgg11,
+    "vgg16": vgg.vgg16,
+}
 
 
 def build_model(spec: str, arguments: Mapping[str, Any] | None, splits: Splits, seed: int) -> nn.Module:
