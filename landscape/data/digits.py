@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .standardise import standardised
+from .scaling import standardised
 
 TEST_SAMPLES = 360  # a fifth; the other 1,437 train
 SPLIT_SEED = 0

@@ -14,7 +14,9 @@ from .samples import Samples, named, samples_of
 BUILTIN: dict[str, Callable[..., Mapping[str, Any]]] = {
     "digits": digits.load,
     "mnist": images.mnist,
+    "fashion_mnist": images.fashion_mnist,
     "cifar10": images.cifar10,
+    "cifar100": images.cifar100,
 }
 
 
@@ -41,8 +43,9 @@ class Splits:
 
     @property
     def num_classes(self) -> int | None:
-        """Number of classes, where the targets are class indices."""
-        targets = [named(block).get("targets") for block in self.train.blocks]
+        """Number of classes in both splits, where the targets are class indices."""
+        blocks = (*self.train.blocks, *(self.test.blocks if self.test is not None else ()))
+        targets = [named(block).get("targets") for block in blocks]
         if any(t is None or t.is_floating_point() for t in targets):
             return None
         return 1 + max(int(t.max()) for t in targets if t is not None)
