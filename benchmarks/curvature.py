@@ -30,7 +30,7 @@ from landscape import Hessian, Objective, build_model, load_data, top_eigenpairs
 from landscape.data.samples import named
 
 ROUNDS = 7
-DIGITS = {"mlp": {"widths": [128, 128]}, "cnn": {}, "mlp-bn": {"widths": [128, 128], "batch_norm": True}}
+DIGITS = {"mlp": {"widths": [128, 128]}, "cnn": {}, "mlp-bn": {"widths": [128, 128], "norm": "batch"}}
 # Network, samples, and chunk sizes that divide them.
 CASES = (
     ("mlp", 10_000, (1000, 2500, 10_000)),

@@ -127,18 +127,18 @@ def numerical_as_json(kind: str, as_json: bool) -> Iterator[None]:
         if as_json:
             origin = {"command": ["landscape", *sys.argv[1:]]}
             shown = {"kind": kind, "status": "non-finite", "label": None, "error": one_line(error)}
-            emit(shown | {"provenance": origin})
+            emit(shown | dict(getattr(error, "computed", {})) | {"provenance": origin})
         raise
 
 
 @contextmanager
-def bar(description: str, total: int | None) -> Iterator[Callable[..., None]]:
+def bar(description: str, total: float | None) -> Iterator[Callable[..., None]]:
     """A progress bar that appears after two seconds, on a terminal only; yields `update(done, **shown)`."""
     from tqdm import tqdm
 
     with tqdm(total=total, desc=description, delay=BAR_DELAY, disable=None, leave=False, file=sys.stderr) as meter:
 
-        def update(done: int, **shown: str) -> None:
+        def update(done: float, **shown: str) -> None:
             if shown:
                 meter.set_postfix(shown, refresh=False)
             meter.update(done - meter.n)

@@ -19,6 +19,7 @@ from landscape.errors import LandscapeError, one_line
 COMMANDS = {
     "demo": ("demo", "The main job on the embedded digits data: train, measure, compare, draw."),
     "train": ("train", "Train a network from flags; write a checkpoint with its recipe."),
+    "sweep": ("sweep", "Train a grid of runs: batch sizes x rules for the rate x seeds; summarise."),
     "eigen": ("eigen", "Top and bottom eigenvalues of the Hessian, or of another curvature matrix."),
     "trace": ("trace", "Trace and Frobenius norm of a curvature matrix, by layer too."),
     "density": ("density", "Distribution of the eigenvalues of a curvature matrix."),

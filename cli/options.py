@@ -35,15 +35,22 @@ def _seed(_context: click.Context, _option: click.Parameter, value: int) -> int:
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 what_to_train = _stack(
-    click.option("--model", metavar="SPEC", help="mlp, f1, cnn, or package.module:name or file.py:name."),
+    click.option(
+        "--model",
+        metavar="SPEC",
+        help="mlp, cnn, f1, c1 ... c4, lenet, lenet300, resnet20/32/44/56, vgg9/11/16, or package.module:name or "
+        "file.py:name.",
+    ),
     click.option("--model-arg", "model_args", metavar="K=V", multiple=True, help="Argument of the model; repeatable."),
-    click.option("--data", metavar="SPEC", help="digits, mnist, cifar10, or a SPEC."),
+    click.option("--data", metavar="SPEC", help="digits, mnist, fashion_mnist, cifar10, cifar100, or a SPEC."),
     click.option("--data-arg", "data_args", metavar="K=V", multiple=True, help="Argument of the data; repeatable."),
     click.option("--loss", metavar="NAME|SPEC", help="cross_entropy, mse, or a SPEC of loss(outputs, targets)."),
 )
 
+device = click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+
 machine = _stack(
-    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+    device,
     click.option(
         "--seed", type=int, default=0, show_default=True, callback=_seed, help="Seed of what is drawn at random."
     ),

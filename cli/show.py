@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from landscape.results import Result
     from landscape.store import Entry
 
+CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt")
 BRIEF = 90  # characters of a setting at most
 MADE = ("command", "versions", "threads", "seconds", "created")  # of the provenance, for reading
 
 
 @click.command("show")
-@click.argument("file", metavar="FILE.h5")
+@click.argument("file", metavar="FILE.h5|CKPT")
 @click.option("--label", help="Only the results of this label.")
 @click.option("--kind", help="Only the results of this kind.")
 @click.option("--settings", is_flag=True, help="Show by which settings, command and versions each was made.")
@@ -29,13 +30,18 @@ MADE = ("command", "versions", "threads", "seconds", "created")  # of the proven
 def command(file: str, label: str | None, kind: str | None, settings: bool, fields: bool, as_json: bool) -> int:
     """List what a result file holds, as a tree: label, kind, status, what was found, and its size.
 
+    Of a checkpoint: its recipe as TOML, from which `landscape train --recipe` trains it again.
+
     \b
     Example:
       landscape show demo-output/demo.h5 --kind eigenpairs --settings
+      landscape show runs/small.safetensors > small.toml
     """
     from landscape.store import Store
 
     options.check_kind(kind)
+    if file.endswith(CHECKPOINTS):
+        return _checkpoint(file, as_json)
 
     store = Store(file)
     about, entries = store.about(), store.find(kind=kind, label=label)
@@ -51,6 +57,30 @@ def command(file: str, label: str | None, kind: str | None, settings: bool, fiel
     )
     for line in _tree(entries, settings=settings, fields=fields):
         click.echo(line)
+    return 0
+
+
+def _checkpoint(file: str, as_json: bool) -> int:
+    """Prints the recipe of a checkpoint, its metrics as comments."""
+    import dataclasses
+
+    from landscape.checkpoint import load_checkpoint
+    from landscape.recipe import to_toml
+
+    found = load_checkpoint(file)
+    metrics = dict(found.metadata or {})
+    shapes = {name: list(tensor.shape) for name, tensor in found.tensors.items()}
+    if as_json:
+        recipe = None if found.recipe is None else dataclasses.asdict(found.recipe)
+        made = {"recipe": recipe, "metrics": metrics, "tensors": shapes, "sha256": found.sha256}
+        status = metrics.get("status", "complete")
+        emit({"kind": "checkpoint", "status": status, "label": None, **made, "provenance": {"file": file}})
+        return 0
+    held = sum(tensor.numel() for tensor in found.tensors.values())
+    click.echo(f"# {file}: {counted(len(shapes), 'tensor')}, {held:,} numbers, sha256 {found.sha256[:16]}...")
+    for name, value in metrics.items():
+        click.echo(f"# {name.replace('_', ' ')}: {f'{value:.6g}' if isinstance(value, float) else value}")
+    click.echo("# no recipe: not trained by this tool" if found.recipe is None else to_toml(found.recipe).rstrip())
     return 0
 
 
@@ -121,11 +151,29 @@ def _described(entry: Entry) -> dict[str, Any]:
 
 def _summary(result: Any) -> str:
     """What was found, in a few words."""
-    from landscape.results import Density, Eigenpairs, Eigenvectors, Line, Plane, Sharpness, Trace, Training
+    from landscape.results import (
+        Density,
+        Eigenpairs,
+        Eigenvectors,
+        Line,
+        Plane,
+        Sharpness,
+        Sweep,
+        Trace,
+        Tracked,
+        Training,
+        Updates,
+    )
 
     match result:
         case Training():
             return f"{int(result.updates[-1])} updates, train loss {result.train_loss[-1]:.4g}"
+        case Updates():
+            return f"{len(result.update)} updates, loss of the last batch {result.loss[-1]:.4g}"
+        case Tracked():
+            return f"{result.measure}: {len(result.epoch)} points, last {result.columns[0]} {result.values[-1, 0]:.4g}"
+        case Sweep():
+            return f"{result.rule}: {len(result.batch_size)} runs at equal {result.budget}"
         case Eigenpairs() if not result.eigenvalues.size:
             return "no eigenvalues"
         case Eigenpairs():

@@ -9,24 +9,21 @@ from typing import Any
 
 import click
 
-from landscape.errors import UsageError
-from landscape.specs import parse_arguments
+from landscape.errors import NumericalError, UsageError
 
-from . import options
+from . import options, recipes
 from .computing import bar, emit, numerical_as_json, stop_requests, tell
 
 
 @click.command("train")
-@options.what_to_train
-@click.option("--batch-size", type=int, default=64, show_default=True, help="Samples an update.")
-@click.option("--optimizer", type=click.Choice(["sgd", "adam"]), default="sgd", show_default=True, help="Optimiser.")
-@click.option("--lr", type=float, help="Learning rate.  [default: 0.05 for sgd, 0.001 for adam]")
-@click.option("--momentum", type=float, default=0.9, show_default=True, help="Momentum of sgd.")
-@click.option("--nesterov", is_flag=True, help="Nesterov's momentum.")
-@click.option("--weight-decay", type=float, default=0.0, show_default=True, help="L2 penalty inside the optimiser.")
-@click.option("--epochs", type=int, help="Passes over the data.  [default: 20]")
-@click.option("--updates", type=int, help="Updates of the params, instead of --epochs.")
-@options.machine
+@recipes.flags()
+@options.device
+@click.option("--log", type=click.Choice(["epochs", "updates"]), default="epochs", show_default=True, help="Rows kept.")
+@click.option("--track", multiple=True, metavar="MEASURE", help="Measure along the run: eigen; repeatable.")
+@click.option("--track-every", type=int, default=1, show_default=True, help="Epochs between two measures of --track.")
+@click.option("--track-samples", type=int, default=1000, show_default=True, help="Samples that --track measures on.")
+@click.option("--save-every", type=float, metavar="EPOCHS", help="Keep a checkpoint of the trajectory so often.")
+@click.option("--save-log", type=int, metavar="COUNT", help="Keep so many for each factor of ten in updates.")
 @click.option("--out", metavar="FILE.safetensors", help="Write the checkpoint here, its log and state beside it.")
 @click.option("--resume", is_flag=True, help="Go on from the state beside --out; from the start if there is none.")
 @click.option("--overwrite", is_flag=True, help="Replace the checkpoint at --out.")
@@ -37,52 +34,77 @@ def command(as_json: bool, **flags: Any) -> int:
     \b
     Example:
       landscape train --data digits --model mlp --batch-size 16 --epochs 60 --out runs/small.safetensors
+      landscape train --recipe small.toml --batch-size 1024 --scale-lr sqrt --base-batch-size 64 --ghost-batch 64
     """
     with numerical_as_json("training", as_json):
         return _train(as_json, **flags)
 
 
-def _train(as_json: bool, out: str | None, resume: bool, overwrite: bool, device: str, **flags: Any) -> int:
-    from landscape.recipe import Recipe
-
+def _train(
+    as_json: bool,
+    recipe: str | None,
+    out: str | None,
+    resume: bool,
+    overwrite: bool,
+    device: str,
+    log: str,
+    track: tuple[str, ...],
+    track_every: int,
+    track_samples: int,
+    save_every: float | None,
+    save_log: int | None,
+    **flags: Any,
+) -> int:
     if resume and out is None:
         raise UsageError("--resume needs --out, the checkpoint to go on from")
-    if flags["epochs"] is None and flags["updates"] is None:
-        flags["epochs"] = 20
-    if flags["lr"] is None:
-        flags["lr"] = 0.001 if flags["optimizer"] == "adam" else 0.05
-    flags["model_args"] = parse_arguments(flags["model_args"])
-    flags["data_args"] = parse_arguments(flags["data_args"])
-    recipe = Recipe(**{name: value for name, value in flags.items() if value is not None})
-    from landscape.studies import runs
+    given = {"--save-every": save_every, "--save-log": save_log}
+    given |= {"--track-every": track_every, "--track-samples": track_samples}
+    for name, value in given.items():
+        if value is not None and not 0 < value < math.inf:
+            raise UsageError(f"{name} must be above 0, got {value}")
+    chosen = recipes.recipe_of(recipe, flags)
+    from landscape.studies import runs, tracking
 
-    total = recipe.updates or recipe.epochs
-    unit = "updates" if recipe.updates else "epoch"
+    extras = runs.Extras(
+        each_update=log == "updates",
+        save_every=save_every,
+        save_log=save_log,
+        tracking=tuple(tracking.tracking(name, chosen, track_samples, track_every) for name in track),
+    )
+    unit = next((name for name in ("updates", "samples", "epochs") if getattr(chosen, name) is not None), None)
+    total = None if unit is None else getattr(chosen, unit)
     with bar("training", total) as update, stop_requests(out is not None) as stop:
 
-        def epoch(row: dict[str, float]) -> None:
-            update(int(row[unit]), loss=f"{row['train_loss']:.4f}", accuracy=f"{row['train_accuracy']:.4f}")
+        def row(values: dict[str, float]) -> None:
+            done = values["epoch" if unit in ("epochs", None) else unit]
+            update(done, loss=f"{values['train_loss']:.4f}", accuracy=f"{values['train_accuracy']:.4f}")
 
         metrics = runs.run(
-            recipe,
+            chosen,
             out,
             resume=resume,
             overwrite=overwrite,
             device=device,
-            epoch=epoch,
+            row=row,
             stop=stop,
+            extras=extras,
             command=("landscape", *sys.argv[1:]),
         )
     if as_json:
         label = None if out is None else Path(out).stem
-        emit({"kind": "training", "status": "complete", "label": label, **metrics})
+        emit({"kind": "training", "label": label, **metrics})
     else:
         click.echo(
             f"{_shown('train', metrics)}{_shown('test', metrics)}"
             f"{metrics['updates']} updates, {metrics['epochs']:g} epochs, {metrics['seconds']:.1f} s"
         )
+        if metrics["kept"] != "last":
+            click.echo(f"kept: {metrics['kept']}, epoch {metrics['kept_epoch']:g}")
         if out is not None:
             tell(f"wrote {metrics['checkpoint']}")
+    if metrics["status"] != "complete":
+        tell(f"landscape: the train loss did not come down to {chosen.target_loss:g} within the budget")
+        return NumericalError.exit_code
     return 0
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from . import files
 from .errors import InputError, NumericalError, one_line
-from .recipe import Recipe
+from .recipe import Recipe, from_json
 
 FORMAT = "landscape-checkpoint-1"
 NESTED = ("state_dict", "model", "model_state_dict", "net", "weights", "params")
@@ -82,7 +82,7 @@ def _safetensors(path: Path, sha256: str) -> Checkpoint:
         raise InputError(f"{path} is a damaged safetensors file: {one_line(error)}; copy or train it again") from error
     if header.get("format") != FORMAT:
         return Checkpoint(path, _state_dict(tensors, path), sha256)
-    recipe = Recipe.from_json(header.get("recipe", ""), str(path))
+    recipe = from_json(header.get("recipe", ""), str(path))
     try:
         return Checkpoint(path, tensors, sha256, recipe, dict(json.loads(header.get("run", "{}"))))
     except (TypeError, ValueError) as error:

@@ -106,6 +106,16 @@ def _has_weight_norm(model: nn.Module) -> bool:
 
 
 @contextmanager
+def repeatable() -> Iterator[None]:
+    """Kernels that give the same bits each time, on CUDA; elsewhere nothing changes. TF32 stays as torch has it."""
+    if not torch.cuda.is_available():
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        yield
+
+
+@contextmanager
 def exact_kernels(model: nn.Module) -> Iterator[None]:
     """Kernels that have a second derivative, give the same bits each time, and round as their type says.
 

@@ -33,6 +33,7 @@ class Loss:
     name: str
     per_sample: Callable[[Tensor, Tensor], Totals] | None = None
     function: Callable[..., Any] | None = None
+    mean: Callable[[Tensor, Tensor], Tensor] | None = None  # sum over weight of a batch in one call of torch
 
     @contextmanager
     def targets_checked(self) -> Iterator[None]:
@@ -97,6 +98,7 @@ def _mse(outputs: Tensor, targets: Tensor) -> Totals:
 
 
 BUILTIN = {"cross_entropy": _cross_entropy, "mse": _mse}
+MEANS = {"cross_entropy": functional.cross_entropy}
 
 
 def resolve_loss(loss: str | Callable[..., Any] | Loss) -> Loss:
@@ -108,7 +110,7 @@ def resolve_loss(loss: str | Callable[..., Any] | Loss) -> Loss:
     if specs.is_builtin(loss):
         if loss not in BUILTIN:
             raise specs.unknown("loss", loss, BUILTIN)
-        return Loss(name=loss, per_sample=BUILTIN[loss])
+        return Loss(name=loss, per_sample=BUILTIN[loss], mean=MEANS.get(loss))
     found = specs.load(loss)
     if isinstance(found, type):
         found = specs.call(found, {}, loss)

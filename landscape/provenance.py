@@ -18,7 +18,7 @@ def provenance(
     settings: Mapping[str, Any],
     inputs: Mapping[str, str],
     seconds: float,
-    threads: int,
+    threads: int | None,
     flags: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Command line, resolved settings, versions, machine, kernel flags, sha256 of the inputs by path, time taken."""

@@ -10,8 +10,11 @@ from landscape.results import (
     Plane,
     Sharpness,
     Status,
+    Sweep,
     Trace,
+    Tracked,
     Training,
+    Updates,
 )
 
 AWKWARD = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 5e-324, 1 / 3])
@@ -117,8 +120,50 @@ def training(tag=0, **changed):
         "distance": np.sqrt(rows),
         "seconds": rows / 3,
     }
+    fields |= dict.fromkeys(("samples", "batch_size", "gradient_norm", "weight_norm"), rows / 3)
+    fields["kept"] = {"what": "best", "epoch": 2, "test_loss": None}
     fields |= {f"{split}_{name}": rows / 7 for split in ("train", "test") for name in ("loss", "accuracy")}
     return Training(**(fields | changed))
+
+
+def updates(tag=0, **changed):
+    columns = ("samples", "loss", "accuracy", "gradient_norm", "learning_rate", "batch_size", "weight_norm", "distance")
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "updates", "tag": tag},
+        "update": np.arange(1.0, 1 + len(AWKWARD)),
+        "seconds": np.arange(len(AWKWARD)) / 3,
+        **dict.fromkeys(columns, AWKWARD),
+    }
+    return Updates(**(fields | changed))
+
+
+def tracked(tag=0, **changed):
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "tracked", "tag": tag},
+        "measure": "eigen",
+        "epoch": np.arange(3.0),
+        "updates": np.arange(3.0) * 7,
+        "values": np.array([[1.0, np.nan], [2.0, np.inf], [5e-324, -0.0]]),
+        "columns": ("eigenvalue", "residual"),
+    }
+    return Tracked(**(fields | changed))
+
+
+def sweep(tag=0, **changed):
+    names = ("learning_rate", "updates", "epochs", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+    fields = {
+        "status": Status.STOPPED,
+        "settings": {"kind": "sweep", "tag": tag},
+        "rule": "sqrt",
+        "budget": "updates",
+        "batch_size": np.array([16, 16, 64, 64]),
+        "seed": np.array([0, 1, 0, 1]),
+        "run_status": np.array([1, 2, 3, 0], dtype=np.uint8),
+        **dict.fromkeys((*names, "distance", "seconds"), np.array([1 / 3, np.nan, 5e-324, np.nan])),
+    }
+    return Sweep(**(fields | changed))
 
 
 def eigenvectors(tag=0, **changed):
@@ -185,8 +230,11 @@ MAKERS = {
     "line": line,
     "plane": plane,
     "sharpness": sharpness,
+    "sweep": sweep,
     "trace": trace,
+    "tracked": tracked,
     "training": training,
+    "updates": updates,
 }
 NONES = {
     "density": ("trace_stderr", "num_outliers_stderr", "num_samples", "num_classes", "loss"),
@@ -204,7 +252,10 @@ NONES = {
     "line": ("accuracy", "test_loss", "test_accuracy", "barrier", "error_barrier"),
     "plane": ("accuracy", "test_loss", "test_accuracy"),
     "sharpness": ("stderr",),
-    "training": ("initial_params",),
+    "sweep": (),
+    "tracked": (),
+    "training": ("initial_params", "samples", "batch_size", "gradient_norm", "weight_norm", "kept"),
+    "updates": (),
 }
 
 

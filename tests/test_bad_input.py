@@ -393,9 +393,16 @@ def test_non_finite_weights_are_numerical(refused, here, command, value):
 
 def test_a_diverging_run_is_numerical(refused):
     arguments = ["train", "--lr", "1e30", "--epochs", "1", "--out", "diverged.safetensors"]
-    assert "lr" in refused(4, *arguments)
-    _, out = refused(4, *arguments, "--json", stdout=True)
+    assert "lr" in refused(4, *arguments[:-2])
+    _, out = refused(4, *arguments[:-2], "--json", stdout=True)
     assert json.loads(out)["kind"] == "training"
+
+
+def test_a_diverging_run_leaves_its_last_finite_point(here, capsys):
+    assert run(["train", "--lr", "1e30", "--epochs", "1", "--out", "diverged.safetensors", "--json"]) == 4
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["status"], shown["updates"], shown["checkpoint"]) == ("non-finite", 0, "diverged.safetensors")
+    assert load_checkpoint("diverged.safetensors").metadata["status"] == "non-finite"
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ CONTRACT = {
         "train --model-arg widths=[4] --epochs 1 --out other.safetensors",
         "checkpoint train_loss train_accuracy test_loss test_accuracy updates epochs seconds",
     ),
+    "sweep": ("sweep --batch-sizes 100,full --seeds 0:2 --epochs 1 --out grid", "runs store figures missing"),
     "eigen": (
         "eigen net.safetensors -k 2 --samples 100 --out r.h5",
         "eigenvalues residuals operator num_matvecs num_samples num_params loss",
@@ -66,6 +67,7 @@ CONTRACT = {
 }
 LABELS = {
     "train": "other",
+    "sweep": None,
     "eigen": "net",
     "trace": "net",
     "density": "net",

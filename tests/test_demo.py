@@ -8,7 +8,7 @@ import pytest
 
 from landscape import Hessian, load_checkpoint, top_eigenpairs
 from landscape.store import Store
-from landscape.studies import demo, runs
+from landscape.studies import demo, runfiles
 from landscape.studies.measured import Request, measured
 
 ROOT = Path(__file__).parent.parent
@@ -67,7 +67,7 @@ def test_the_reference_minima_are_those_of_the_demo(arm):
     path = demo.checkpoint_of(arm, ROOT / "checkpoints")
     assert path.stat().st_size < 500_000
     assert load_checkpoint(path).recipe == demo.recipe(arm)
-    log = runs.read_log(path)
+    log = runfiles.read_log(path)
     assert log.train_accuracy[-1] >= 0.99
     (minimum,) = measured(Request(dtype="float64"), [str(path)])
     # the log was measured in float32, whose cross-entropy at a loss of 3e-5 is off by some 1e-4

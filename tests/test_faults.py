@@ -18,7 +18,7 @@ from landscape.results import Status
 from landscape.store import Store
 
 FAULTS = Path(__file__).with_name("faults")
-SLOW = ["killed-planes", "killed-eigen", "failing-calls", "salvaged-files"]
+SLOW = ["killed-planes", "killed-eigen", "killed-training", "failing-calls", "salvaged-files"]
 
 
 def start(*arguments):
@@ -59,6 +59,7 @@ PLANTED = [
     ("no-checks", "mutated-files", 240),
     ("follows-links", "links", 16),
     ("swallows", "failing-calls", 16),
+    ("forgets", "killed-training", 12),
 ]
 
 

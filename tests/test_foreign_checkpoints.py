@@ -70,7 +70,7 @@ def test_every_shape_gives_the_same_loss(digits, tmp_path, save):
 @pytest.mark.parametrize("counted", [True, False])
 def test_batch_norm_statistics_come_along(digits, tmp_path, counted):
     """Files from before torch 0.4.1 lack num_batches_tracked, which no value depends on."""
-    saved, other = (network(digits, seed, batch_norm=True) for seed in (1, 2))
+    saved, other = (network(digits, seed, norm="batch") for seed in (1, 2))
     saved.train()(digits.train.blocks[0][0][:64])
     tensors = {n: t for n, t in saved.state_dict().items() if counted or not n.endswith("num_batches_tracked")}
     torch.save(tensors, tmp_path / "given.pt")

@@ -32,7 +32,7 @@ def test_f1_has_keskars_number_of_params():
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_networks_fit_the_data(name, shape):
     splits = images(shape)
-    model = build_model(name, {"batch_norm": True}, splits, 0)
+    model = build_model(name, {"norm": "batch"}, splits, 0)
     assert model(splits.train.blocks[0][0]).shape == (20, 10)
 
 
@@ -57,7 +57,7 @@ def test_initialisation_comes_from_the_seed_and_the_global_state_is_left_alone()
         ("mlp", {"widths": 3}),
         ("mlp", {"activation": "step"}),
         ("mlp", {"depth": 3}),
-        ("mlp", {"batch_norm": "yes"}),
+        ("mlp", {"norm": "layer"}),
         ("resnet", {}),
     ],
 )

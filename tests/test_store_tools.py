@@ -56,10 +56,14 @@ def test_a_file_of_every_version_opens(version):
         kind = entry.result.kind
         given = MAKERS[kind]() if entry.label == "small" else MAKERS[kind](tag=1, **dict.fromkeys(NONES[kind]))
         for field in stored_fields(type(given)):
-            assert same(getattr(entry.result, field.name), getattr(given, field.name)), field.name
+            value = getattr(given, field.name)
+            if version < SCHEMA_VERSION and field.name in NEWER.get(kind, ()):
+                value = None
+            assert same(getattr(entry.result, field.name), value), field.name
     assert any(entry.stopped for entry in entries)
 
 
+NEWER = {"training": {"samples", "batch_size", "gradient_norm", "weight_norm", "kept"}}  # fields from version 3 on
 V1_KINDS = ("density", "eigenpairs", "eigenvectors", "line", "plane", "sharpness", "trace", "training")
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from landscape import Objective, Recipe, build_model, load_checkpoint, load_data, train
 from landscape.checkpoint import fitted
 from landscape.errors import InputError, NumericalError, Stopped, UsageError
-from landscape.studies import runs
+from landscape.studies import runfiles, runs
 from landscape.training import TrainingWatch
 
 SMALL = {"model_args": {"widths": [16]}, "batch_size": 100, "lr": 0.1}
@@ -104,7 +104,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, model, optimizer, updates):
     runs.run(recipe, tmp_path / "parts.safetensors", resume=True)
     whole, parts = (load_checkpoint(tmp_path / f"{name}.safetensors") for name in ("whole", "parts"))
     assert equal(dict(whole.tensors), dict(parts.tensors))
-    logs = [runs.read_log(tmp_path / f"{name}.safetensors") for name in ("whole", "parts")]
+    logs = [runfiles.read_log(tmp_path / f"{name}.safetensors") for name in ("whole", "parts")]
     for name in ("updates", "train_loss", "test_loss", "distance"):
         np.testing.assert_array_equal(getattr(logs[0], name), getattr(logs[1], name))
 
@@ -158,15 +158,23 @@ def test_a_run_does_not_go_back_to_a_smaller_budget(tmp_path):
 
 
 def test_batch_norm_of_one_sample_is_refused_in_one_line():
-    arguments = {"widths": [8], "batch_norm": True}
+    arguments = {"widths": [8], "norm": "batch"}
     with pytest.raises(InputError, match="batch of 1 samples"):
         train(Recipe(model_args=arguments, batch_size=4, epochs=1), load_data("digits"))
 
 
-def test_divergence_is_an_error_that_leaves_no_checkpoint(tmp_path):
-    with pytest.raises(NumericalError, match="lower --lr"):
-        runs.run(Recipe(**(SMALL | {"lr": 1e20}), epochs=3), tmp_path / "a.safetensors")
-    assert not (tmp_path / "a.safetensors").exists()
+def test_divergence_is_an_error_that_keeps_the_last_good_checkpoint(tmp_path):
+    """The rate rises a thousandfold after two epochs."""
+    path = tmp_path / "a.safetensors"
+    wild = {"schedule": "step", "milestones": (2,), "decay": (1e20,)}
+    with pytest.raises(NumericalError, match=r"lower --lr; .*a\.safetensors is of update 30"):
+        runs.run(Recipe(**SMALL, **wild, epochs=4), path)
+    runs.run(Recipe(**SMALL, epochs=2), tmp_path / "good.safetensors")
+    good, kept = load_checkpoint(tmp_path / "good.safetensors"), load_checkpoint(path)
+    assert equal(dict(good.tensors), dict(kept.tensors))
+    assert kept.metadata["status"] == "non-finite"
+    assert runfiles.read_log(path).status == "non-finite"
+    assert list(runfiles.read_log(path).updates) == [0, 15, 30]
 
 
 def test_the_checkpoint_carries_its_recipe_and_needs_nothing_else(tmp_path):

@@ -1,5 +1,6 @@
 """Drawing: numpy results onto matplotlib axes. Knows no torch and no files."""
 
+from .along import draw_tracked, draw_updates
 from .density import draw_density
 from .dispatch import draw
 from .eigenvalues import draw_eigenvalues
@@ -7,6 +8,7 @@ from .line import draw_line
 from .plane import draw_plane, draw_planes, draw_surfaces
 from .sharpness import draw_sharpness
 from .style import style
+from .sweep import draw_sweep
 from .trace import draw_trace
 from .training import draw_training
 
@@ -19,7 +21,10 @@ __all__ = [
     "draw_planes",
     "draw_sharpness",
     "draw_surfaces",
+    "draw_sweep",
     "draw_trace",
+    "draw_tracked",
     "draw_training",
+    "draw_updates",
     "style",
 ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from ..results import Density, Eigenpairs, Line, Plane, Result, Sharpness, Trace, Training
+from ..results import Density, Eigenpairs, Line, Plane, Result, Sharpness, Sweep, Trace, Tracked, Training, Updates
+from .along import draw_tracked, draw_updates
 from .density import draw_density
 from .eigenvalues import draw_eigenvalues
 from .line import draw_line
 from .plane import draw_plane
 from .sharpness import draw_sharpness
+from .sweep import draw_sweep
 from .trace import draw_trace
 from .training import draw_training
 
@@ -36,6 +38,14 @@ def draw(result: Result, ax: Axes | None = None, *, label: str = "") -> Axes:
             draw_sharpness([(label or result.measure, result)], axes)
         case Training():
             draw_training({label or "run": result}, axes, axes.inset_axes((0.6, 0.6, 0.38, 0.38)))
+        case Updates():
+            draw_updates({label or "run": result}, axes, axes.inset_axes((0.6, 0.6, 0.38, 0.38)))
+        case Tracked():
+            draw_tracked({label or result.measure: result}, axes)
+        case Sweep():
+            axes.set_axis_off()
+            places = [(0.0, 0.6), (0.6, 0.6), (0.0, 0.0), (0.6, 0.0)]
+            draw_sweep({label or result.rule: result}, [axes.inset_axes((x, y, 0.4, 0.4)) for x, y in places])
         case _:
             raise TypeError(f"draw takes a result, got {type(result).__name__}")
     return axes

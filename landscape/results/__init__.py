@@ -4,10 +4,12 @@ from .base import Array, Result, Status, finite, stored_fields
 from .sharpness import Sharpness
 from .slices import DONE, NON_FINITE, TODO, Line, Plane
 from .spectra import Density, Eigenpairs, Eigenvectors, Trace
-from .training import Training
+from .sweeps import Sweep
+from .training import Tracked, Training, Updates
 
 KINDS: dict[str, type[Result]] = {
-    kind.kind: kind for kind in (Training, Eigenpairs, Eigenvectors, Trace, Density, Line, Plane, Sharpness)
+    kind.kind: kind
+    for kind in (Training, Updates, Tracked, Sweep, Eigenpairs, Eigenvectors, Trace, Density, Line, Plane, Sharpness)
 }
 
 __all__ = [
@@ -24,8 +26,11 @@ __all__ = [
     "Result",
     "Sharpness",
     "Status",
+    "Sweep",
     "Trace",
+    "Tracked",
     "Training",
+    "Updates",
     "finite",
     "stored_fields",
 ]

@@ -38,8 +38,10 @@ def quantity(
     return field(default=None, metadata=metadata) if optional else field(metadata=metadata)
 
 
-def mapping(about: str, *, of_run: bool = False) -> Any:
-    """A stored field of names and JSON values; empty by default."""
+def mapping(about: str, *, of_run: bool = False, optional: bool = False) -> Any:
+    """A stored field of names and JSON values; empty by default, None where it is optional."""
+    if optional:
+        return field(default=None, metadata={"about": about, "of_run": of_run}, repr=False)
     return field(default_factory=dict, metadata={"about": about, "of_run": of_run}, repr=False)
 
 

@@ -24,7 +24,7 @@ from ..slices.line import settings as line_settings
 from ..slices.plane import Directions
 from ..slices.plane import settings as plane_settings
 from ..store import Store
-from . import runs
+from . import runfiles, runs
 from .figures import draw_store
 from .keeping import Attempt, Compute, Keeper
 from .measured import Minimum, Request, measured
@@ -96,7 +96,7 @@ def analyse(
 ) -> list[dict[str, Any]]:
     """Measures the three arms' checkpoints into a store, all in float64; returns the table's rows."""
     for arm, path in zip(ARMS, checkpoints, strict=True):
-        entry = runs.read_entry(path)
+        entry = runfiles.read_entry(path)
         store.add(arm, entry.result, entry.provenance)
     minima = measured(Request(labels=tuple(ARMS), dtype="float64", split=None), [str(path) for path in checkpoints])
     analyst = _Analyst(Keeper(store, COMMAND, overwrite=overwrite, resume=True), say)
@@ -107,7 +107,7 @@ def analyse(
 
 def _trained(arm: str, path: Path, overwrite: bool, say: Say) -> Path:
     wanted = recipe(arm)
-    if not overwrite and runs.stored_run(path, wanted) is not None:
+    if not overwrite and runfiles.stored_run(path, wanted) is not None:
         say(f"{arm}: trained already, {path}")
         return path
     say(f"{arm}: training, batch size {wanted.batch_size}")
@@ -152,7 +152,7 @@ def _measure(minimum: Minimum, obtain: _Analyst) -> dict[str, Any]:
         lambda _: sharpness.keskar(minimum.objective, epsilon=EPSILON),
     )
     assert minimum.path is not None
-    trained = runs.metrics(recipe(minimum.label), runs.read_log(minimum.path))
+    trained = runfiles.metrics(recipe(minimum.label), runfiles.read_log(minimum.path))
     return {
         "label": minimum.label,
         **{name: trained[name] for name in ("batch_size", "updates", "train_accuracy", "test_accuracy", "train_loss")},

@@ -13,7 +13,19 @@ from matplotlib.figure import Figure
 from .. import draw, files
 from ..draw.style import WIDTH
 from ..errors import InputError
-from ..results import Density, Eigenpairs, Line, Plane, Result, Sharpness, Trace, Training
+from ..results import (
+    Density,
+    Eigenpairs,
+    Line,
+    Plane,
+    Result,
+    Sharpness,
+    Sweep,
+    Trace,
+    Tracked,
+    Training,
+    Updates,
+)
 from ..store import Entry, Store
 
 FORMATS = ("pdf", "png")
@@ -51,6 +63,20 @@ def figures(entries: list[Entry]) -> Iterator[tuple[str, Figure]]:
         figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
         draw.draw_training(runs, *axes)
         yield "training", figure
+    updates = _by_label(entries, Updates)
+    if updates:
+        figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
+        draw.draw_updates(updates, *axes)
+        yield "updates", figure
+    sweeps = _by_label(entries, Sweep)
+    if sweeps:
+        figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 4.2))
+        draw.draw_sweep(sweeps, list(axes.flat))
+        yield "sweep", figure
+    tracked = _by_label(entries, Tracked)
+    for measure in sorted({run.measure for run in tracked.values()}):
+        chosen = {label: run for label, run in tracked.items() if run.measure == measure}
+        yield f"tracked-{measure}", _single(lambda axes, chosen=chosen: draw.draw_tracked(chosen, axes))
     pairs = _by_label(entries, Eigenpairs)
     if pairs:
         yield "eigenvalues", _single(lambda axes: draw.draw_eigenvalues(pairs, axes))

@@ -13,6 +13,7 @@ from torch import nn
 from .. import specs
 from ..checkpoint import Checkpoint, fitted, load_checkpoint
 from ..data import Splits, load_data
+from ..data.corruption import changed
 from ..errors import InputError, UsageError
 from ..losses import resolve_loss
 from ..models import build_model
@@ -69,10 +70,10 @@ def measured(request: Request, paths: Sequence[str]) -> list[Minimum]:
         raise UsageError("nothing to measure: give a checkpoint, or --model SPEC")
     checkpoints = [load_checkpoint(path) for path in paths]
     sources = [_source(request, checkpoint) for checkpoint in checkpoints] or [_source(request, None)]
-    if len({(s.data, repr(s.data_args), s.loss) for s in sources}) > 1:
+    if len({(s.data, repr(s.data_args), repr(s.changes), s.loss) for s in sources}) > 1:
         raise InputError("the checkpoints were trained on different data or losses; name one by --data and --loss")
     with _recipes_fault(bool(paths) and request.data is None and not request.data_args):
-        splits = load_data(sources[0].data, sources[0].data_args)
+        splits = changed(load_data(sources[0].data, sources[0].data_args), **sources[0].changes)
     labels = _labels(request.labels, paths, sources[0].model)
     with _recipes_fault(request.loss is None and bool(paths)):
         shared = _Shared(request, sources[0].loss, splits)
@@ -103,6 +104,7 @@ class _Source:
     model_args: Mapping[str, Any]
     data: str
     data_args: Mapping[str, Any]
+    changes: Mapping[str, Any]  # of the training samples, by the recipe
     loss: str
 
 
@@ -132,6 +134,8 @@ def _source(request: Request, checkpoint: Checkpoint | None) -> _Source:
         model_args=arguments("model_args", request.model_args, request.model),
         data=choose("data", request.data, DEFAULT_DATA),
         data_args=arguments("data_args", request.data_args, request.data),
+        # data that the user names are taken as they are
+        changes=recipe.changes if recipe is not None and request.data is None else {},
         loss=choose("loss", request.loss, DEFAULT_LOSS),
     )
 

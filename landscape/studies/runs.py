@@ -1,4 +1,4 @@
-"""A training run with its files: the checkpoint, the log beside it, and the state from which it goes on."""
+"""A training run with its files: begun, gone on with, watched, and written down."""
 
 from __future__ import annotations
 
@@ -7,48 +7,43 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .. import code, execution, files
-from ..checkpoint import load_checkpoint, save_checkpoint
+from ..checkpoint import Checkpoint, fitted, load_checkpoint, save_checkpoint
 from ..data import Splits, load_data
+from ..data.corruption import changed
 from ..errors import InputError, UsageError, one_line
 from ..models import build_model
 from ..provenance import provenance
-from ..recipe import Recipe
-from ..results import Training
+from ..recipe import Recipe, from_json
 from ..resume import refuse_other
-from ..store import Entry, Store
-from ..training import Trained, TrainingState, TrainingWatch, train
+from ..training import Diverged, Snapshots, Tracking, TrainingState, TrainingWatch, train
+from .runfiles import RunFiles, metrics, write
 
-SAVE_EVERY = 5.0  # seconds of training between two saves of the state
-METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "distance")
+SAVE_EVERY = 5.0  # seconds of training between two saves of the state, more where a save takes long:
+SHARE = 0.05  # of the time is for saving at most
 
 
-@dataclass(frozen=True)
-class RunFiles:
-    """The files of a run, beside each other: NAME.safetensors, NAME.run.h5, NAME.state."""
+@dataclass(frozen=True, kw_only=True)
+class Extras:
+    """What is written down along a run besides its measurements; none of it changes a bit of the run.
 
-    checkpoint: Path
+    `each_update`: a log of every update. `save_every` epochs, `save_log` times in each factor of ten in updates: a
+    checkpoint of the trajectory. `tracking`: measures taken along it.
+    """
 
-    def __post_init__(self) -> None:
-        if self.checkpoint.suffix != ".safetensors":
-            raise UsageError(f"a checkpoint's name ends in .safetensors, got {self.checkpoint}")
-
-    @property
-    def log(self) -> Path:
-        """The log and the initial point."""
-        return self.checkpoint.with_suffix(".run.h5")
-
-    @property
-    def state(self) -> Path:
-        """What going on needs."""
-        return self.checkpoint.with_suffix(".state")
+    each_update: bool = False
+    save_every: float | None = None
+    save_log: int | None = None
+    tracking: tuple[Tracking, ...] = ()
 
 
 def run(
@@ -58,112 +53,132 @@ def run(
     resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
-    epoch: Callable[[dict[str, float]], None] | None = None,
+    row: Callable[[dict[str, float]], None] | None = None,
     stop: Callable[[], bool] | None = None,
-    command: tuple[str, ...] = (),
+    extras: Extras | None = None,
+    splits: Splits | None = None,
+    save_every: float = SAVE_EVERY,
+    command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Trains a recipe and writes its files; returns the run's metrics, its checkpoint's path and its provenance.
 
     With `resume` it goes on from NAME.state where there is one (and from the beginning otherwise), for longer if
-    the budget has grown. Raises InputError where a checkpoint or a state exists and neither `resume` nor
-    `overwrite` is given, or where the state is of another recipe.
+    the budget has grown. A state is written every `save_every` seconds at most. Raises InputError where a checkpoint
+    or a state exists and neither `resume` nor `overwrite` is given, or where the state is of another recipe; Diverged
+    where the loss is no longer finite, after writing a checkpoint of the last measurement that was.
     """
+    extras = extras or Extras()
     target = None if out is None else RunFiles(Path(out))
+    if target is None and (extras.save_every or extras.save_log):
+        raise UsageError("checkpoints of the trajectory need --out")
     going_on = target is not None and resume and files.exists(target.state)
     if target is not None:
         files.require_writable(target.checkpoint)
         for existing in (target.checkpoint, target.state):
             if files.exists(existing) and not (going_on or overwrite):
                 raise InputError(f"{existing} exists; --resume, --overwrite, or another --out")
-    splits = load_data(recipe.data, recipe.data_args)
-    conditions = _conditions(recipe, splits, device)
+    splits = splits or load_data(recipe.data, recipe.data_args)
+    first = None if recipe.init is None else load_checkpoint(recipe.init)
+    conditions = _conditions(recipe, splits, first, device)
     state = _read_state(target.state, recipe, conditions) if target is not None and going_on else None
     began = time.perf_counter()
-    watch = TrainingWatch(epoch=epoch, stop=stop, save=_saver(target, recipe, conditions))
-    trained = train(recipe, splits, device=device, state=state, watch=watch)
-    origin = provenance(
-        command=command,
-        settings=json.loads(recipe.to_json()),
-        inputs={},
-        seconds=time.perf_counter() - began,
-        threads=torch.get_num_threads(),
+
+    def origin() -> dict[str, Any]:
+        return provenance(
+            command=command,
+            settings=json.loads(recipe.to_json()),
+            inputs={} if first is None else {str(first.path): first.sha256},
+            seconds=time.perf_counter() - began,
+            threads=torch.get_num_threads(),
+        )
+
+    saver = None if target is None else _Saver(target, recipe, conditions, save_every)
+    watch = TrainingWatch(
+        row=row,
+        stop=stop,
+        due=saver.due if saver else None,
+        save=saver.save if saver else None,
+        snapshots=_snapshots(target, recipe, extras),
+        tracking=extras.tracking,
+        each_update=extras.each_update,
     )
+    start = None if first is None else _start(recipe, splits, first)
+    with _written_when_diverged(target, recipe, origin):
+        trained = train(recipe, splits, device=device, start=start, state=state, watch=watch)
     if target is not None:
-        _write(target, trained, conditions, origin)
+        _write_state(target.state, recipe, conditions, trained.state)
+        write(target, trained, origin())
     place = None if target is None else str(target.checkpoint)
-    return metrics(recipe, trained.log) | {"checkpoint": place, "provenance": origin}
+    return metrics(recipe, trained.log) | {"checkpoint": place, "provenance": origin()}
 
 
-def _conditions(recipe: Recipe, splits: Splits, device: str) -> dict[str, Any]:
+def _conditions(recipe: Recipe, splits: Splits, first: Checkpoint | None, device: str) -> dict[str, Any]:
     """What fixes the bits of a run besides its recipe."""
-    model = build_model(recipe.model, recipe.model_args, splits, recipe.seed)
+    model = build_model(recipe.model, recipe.model_args, splits, recipe.seeds["init"])
     return {
         "data": splits.train.digest(),
         "model code": code.of_model(model),
+        **({} if first is None else {"init": first.sha256}),
         **execution.conditions(execution.resolve_device(device)),
     }
 
 
-def metrics(recipe: Recipe, log: Training) -> dict[str, Any]:
-    """The last row of a log, as the command line prints it."""
-    last = {name: float(getattr(log, name)[-1]) for name in (*METRICS, "epoch", "seconds")}
-    return {
-        **{name: last[name] for name in METRICS},
-        "updates": int(log.updates[-1]),
-        "epochs": last["epoch"],
-        "seconds": last["seconds"],
-        "batch_size": recipe.batch_size,
-    }
+def _start(recipe: Recipe, splits: Splits, first: Checkpoint) -> Mapping[str, Tensor]:
+    """The tensors of the checkpoint that a run begins with."""
+    return fitted(
+        first, build_model(recipe.model, recipe.model_args, changed(splits, **recipe.changes), recipe.seeds["init"])
+    )
 
 
-def stored_run(path: str | os.PathLike[str], recipe: Recipe) -> dict[str, Any] | None:
-    """The metrics of a finished run of exactly this recipe at `path`; None where there is none."""
-    target = RunFiles(Path(path))
-    if not target.checkpoint.exists() or not target.log.exists():
+def _snapshots(target: RunFiles | None, recipe: Recipe, extras: Extras) -> Snapshots | None:
+    if target is None or not (extras.save_every or extras.save_log):
         return None
-    if load_checkpoint(target.checkpoint).recipe != recipe:
-        return None
-    return metrics(recipe, read_log(target.checkpoint)) | {"checkpoint": str(target.checkpoint)}
+
+    def save(tensors: Mapping[str, Tensor], updates: int, epoch: float) -> None:
+        place = target.point(updates)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(place, tensors, recipe, {"updates": updates, "epochs": epoch, "kept": "point of a trajectory"})
+
+    return Snapshots(save, extras.save_every, extras.save_log)
 
 
-def read_log(checkpoint: str | os.PathLike[str]) -> Training:
-    """The log that lies beside a checkpoint."""
-    result = read_entry(checkpoint).result
-    assert isinstance(result, Training)
-    return result
+@contextmanager
+def _written_when_diverged(
+    target: RunFiles | None, recipe: Recipe, origin: Callable[[], dict[str, Any]]
+) -> Iterator[None]:
+    """A run that diverged leaves the checkpoint and the log of its last finite measurement, marked as such."""
+    try:
+        yield
+    except Diverged as error:
+        if target is None or error.trained is None:
+            raise
+        write(target, error.trained, origin())
+        found = metrics(recipe, error.trained.log)
+        told = Diverged(f"{error}; {target.checkpoint} is of update {found['updates']}, the last finite", error.trained)
+        told.computed = found | {"checkpoint": str(target.checkpoint)}
+        raise told from error
 
 
-def read_entry(checkpoint: str | os.PathLike[str]) -> Entry:
-    """The log that lies beside a checkpoint, with its provenance."""
-    entries = Store(RunFiles(Path(checkpoint)).log).find(kind=Training.kind)
-    if not entries:
-        raise InputError(f"no training log beside {checkpoint}")
-    return entries[0]
+class _Saver:
+    """Writes the state of a run now and then."""
 
+    def __init__(self, target: RunFiles, recipe: Recipe, conditions: Mapping[str, Any], every: float) -> None:
+        self.target, self.recipe, self.conditions = target, recipe, conditions
+        self.every, self.wait = every, every
+        self.saved = time.monotonic()
 
-def _write(target: RunFiles, trained: Trained, conditions: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
-    _write_state(target.state, trained.recipe, conditions, trained.state)
-    about = metrics(trained.recipe, trained.log)
-    # A new file each time: the log of the run that made this checkpoint and no other.
-    target.log.unlink(missing_ok=True)
-    Store(target.log).add(target.checkpoint.stem, trained.log, origin)
-    save_checkpoint(target.checkpoint, trained.tensors, trained.recipe, about)
+    def due(self) -> bool:
+        """Whether a state should be written."""
+        return time.monotonic() - self.saved >= self.wait
 
-
-def _saver(
-    target: RunFiles | None, recipe: Recipe, conditions: Mapping[str, Any]
-) -> Callable[[TrainingState], None] | None:
-    if target is None:
-        return None
-    saved = [time.monotonic()]
-
-    def save(state: TrainingState) -> None:
-        stopped = state.position > 0
-        if stopped or time.monotonic() - saved[0] >= SAVE_EVERY:
-            _write_state(target.state, recipe, conditions, state)
-            saved[0] = time.monotonic()
-
-    return save
+    def save(self, state: TrainingState) -> None:
+        """Writes a state in the midst of an epoch, where the run is stopped; after one, if it is due."""
+        if state.position == 0 and not self.due():
+            return
+        began = time.monotonic()
+        _write_state(self.target.state, self.recipe, self.conditions, state)
+        self.saved = time.monotonic()
+        self.wait = max(self.every, (self.saved - began) / SHARE)
 
 
 def _write_state(path: Path, recipe: Recipe, conditions: Mapping[str, Any], state: TrainingState) -> None:
@@ -180,7 +195,7 @@ def _fields(state: TrainingState) -> Mapping[str, Any]:
 def _read_state(path: Path, recipe: Recipe, conditions: Mapping[str, Any]) -> TrainingState:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-        stored, state = Recipe.from_json(loaded["recipe"], str(path)), TrainingState(**loaded["state"])
+        stored, state = from_json(loaded["recipe"], str(path)), TrainingState(**loaded["state"])
         before = dict(loaded["conditions"])
     except InputError:
         raise
@@ -190,8 +205,15 @@ def _read_state(path: Path, recipe: Recipe, conditions: Mapping[str, Any]) -> Tr
     if different:
         raise InputError(f"cannot resume: {path} is of another run ({', '.join(different)} differ); --overwrite")
     refuse_other(str(path), before, conditions)
-    if state.epoch > (recipe.epochs or state.epoch) or state.updates > (recipe.updates or state.updates):
+    if _beyond(recipe, state):
         raise InputError(
             f"cannot resume: {path} is at epoch {state.epoch}, update {state.updates}, beyond this budget; ask for more"
         )
     return state
+
+
+def _beyond(recipe: Recipe, state: TrainingState) -> bool:
+    """Whether a state lies after the end of a recipe's budget."""
+    passes = state.samples / len(state.order)
+    ends = {"epochs": passes, "updates": state.updates, "samples": state.samples - int(state.log["batch_size"][-1])}
+    return any(getattr(recipe, name) is not None and at > getattr(recipe, name) for name, at in ends.items())

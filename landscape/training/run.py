@@ -1,74 +1,28 @@
-"""Training: data on the device, no host synchronisation per update, and a state that goes on bit for bit."""
+"""The run: updates until the budget is spent, measured after each epoch, in a state that goes on bit for bit."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from . import execution, passes
-from .data import Batch, Samples, Splits
-from .data.samples import cut, length
-from .errors import InputError, LandscapeError, NumericalError, Stopped, one_line
-from .losses import Loss, resolve_loss
-from .models import build_model
-from .recipe import Recipe
-from .results import Status, Training
-from .vectors import flatten, layout_of
+from .. import execution
+from ..data import Splits
+from ..data.samples import length
+from ..errors import InputError, LandscapeError, Stopped, one_line
+from ..recipe import Recipe
+from ..results import Status
+from . import batch_norm
+from .evaluation import evaluate
+from .machine import Machine, copied
+from .state import Diverged, Tensors, Trained, TrainingState, TrainingWatch
+from .update import Gradient
 
-EVALUATION_CHUNK = 2048
-LOG = (
-    "epoch",
-    "updates",
-    "train_loss",
-    "train_accuracy",
-    "test_loss",
-    "test_accuracy",
-    "learning_rate",
-    "distance",
-    "seconds",
-)
-
-
-@dataclass
-class TrainingState:
-    """What going on needs: everything that the next update depends on, and the log so far."""
-
-    tensors: dict[str, Tensor]
-    optimizer: dict[str, Any]
-    random: dict[str, Tensor]  # states of the generators: the order's, and torch's own (dropout)
-    order: Tensor  # the current epoch's permutation
-    position: int  # samples of it already used
-    epoch: int  # epochs done
-    updates: int
-    initial: Tensor  # the params before the first update
-    seconds: float
-    log: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in LOG})
-
-
-@dataclass(frozen=True)
-class TrainingWatch:
-    """Callbacks: `epoch` gets each row of the log, `save` a state at each epoch's end, `stop` is asked each update."""
-
-    epoch: Callable[[dict[str, float]], None] | None = None
-    save: Callable[[TrainingState], None] | None = None
-    stop: Callable[[], bool] | None = None
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished run: the model's tensors, its log, and the state from which it can go on."""
-
-    recipe: Recipe
-    tensors: dict[str, Tensor]
-    log: Training
-    state: TrainingState
+KEPT = ("epoch", "updates", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "weight_norm", "distance")
 
 
 def train(
@@ -76,65 +30,48 @@ def train(
     splits: Splits,
     *,
     device: str | torch.device = "cpu",
+    start: Mapping[str, Tensor] | None = None,
     state: TrainingState | None = None,
     watch: TrainingWatch | None = None,
 ) -> Trained:
     """Runs a recipe from its initial point, or goes on from `state`, until its budget is spent.
 
-    Each epoch is a fresh permutation of the samples; its last batch may be short. Metrics are those of the whole
-    splits in eval mode, after each epoch and at the end. The same recipe, device and number of threads give the
-    same bits, interrupted or not. Costs one gradient pass and a third (the metrics) an epoch.
+    `splits` are those of the recipe as they are, unchanged (`changed` makes the recipe's changes); `start` are the
+    tensors of the initial point where the recipe's `init` names a checkpoint. Each epoch is a permutation of the
+    samples; its last batch may be short. Metrics are those of the whole splits in eval mode, after each
+    `evaluate_every` epochs and at the end. The same recipe, device and number of threads give the same bits,
+    interrupted or not. Costs one gradient pass an epoch (two with SAM, three if conservative) and a third for the
+    metrics.
 
-    Raises NumericalError where the loss stops being finite, Stopped where `watch.stop` says so (the state having
-    been handed to `watch.save`), InputError where data, model and loss do not fit.
+    Raises Diverged (a NumericalError), which holds the run up to its last finite measurement, where the train loss
+    stops being finite; Stopped where `watch.stop` says so (the state having been handed to `watch.save`); InputError
+    where data, model and loss do not fit.
     """
     run = _Run(recipe, splits, execution.resolve_device(device), watch or TrainingWatch())
-    with run.random_state():
-        run.restore(state) if state is not None else run.begin()
+    with run.random_state(), execution.repeatable():
+        if state is not None:
+            run.restore(state)
+        else:
+            run.begin(start)
         run.go()
         # inside: the state holds the run's own random state, which the next lines put away
-        return Trained(recipe, _copied(run.model.state_dict()), run.result(), run.state())
+        return run.trained(Status.COMPLETE if run.reached else Status.NOT_CONVERGED)
 
 
-def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-
-
-class _Run:
-    """One run in progress."""
+class _Run(Machine):
+    """A run in progress: updates, measurements, and how it ends."""
 
     def __init__(self, recipe: Recipe, splits: Splits, device: torch.device, watch: TrainingWatch) -> None:
-        self.recipe, self.device, self.watch = recipe, device, watch
-        dtype = execution.resolve_dtype(recipe.dtype)
-        self.train_samples = splits.train.to(device, dtype)
-        self.test_samples = None if splits.test is None else splits.test.to(device, dtype)
-        if not self.train_samples.divisible:
-            raise InputError("training needs samples that can be joined; give batches of equal shapes")
-        self.model = build_model(recipe.model, recipe.model_args, splits, recipe.seed).to(device, dtype)
-        self.loss: Loss = resolve_loss(recipe.loss)
-        self.layout = layout_of(self.model)
-        self.params = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = _optimizer(recipe, self.params)
-        self.generator = torch.Generator().manual_seed(recipe.seed)
-        self.order = torch.empty(0, dtype=torch.int64)
-        self.position = self.epoch = self.updates = 0
-        self.seconds = 0.0
-        self.initial = self._vector()
-        self.log: dict[str, list[float]] = {name: [] for name in LOG}
+        super().__init__(recipe, splits, device, watch)
+        self.reached = recipe.target_loss is None
 
-    @contextmanager
-    def random_state(self) -> Iterator[None]:
-        """torch's own generator borrowed for the run (dropout draws from it), seeded, and put back."""
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.recipe.seed)
-            yield
-
-    def begin(self) -> None:
+    def begin(self, start: Mapping[str, Tensor] | None) -> None:
         """Row 0 of the log: the initial point. It is measured on all samples, so that misfits are told here."""
-        self._next_order()
+        if start is not None:
+            self.model.load_state_dict(dict(start))
+            self.initial = self.vector()
         try:
-            self._log()
+            self._measure()
         except (LandscapeError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -142,159 +79,171 @@ class _Run:
                 f"model {self.recipe.model}, loss {self.recipe.loss} and data {self.recipe.data} do not fit: "
                 f"{one_line(error)}"
             ) from error
+        if self.watch.snapshots:
+            self.watch.snapshots.save(copied(self.model.state_dict()), 0, 0.0)
 
-    def restore(self, state: TrainingState) -> None:
-        """Takes up a state, its random generators included."""
-        self.model.load_state_dict(state.tensors)
-        self.optimizer.load_state_dict(state.optimizer)
-        self.generator.set_state(state.random["order"])
-        torch.set_rng_state(state.random["cpu"])
-        if "cuda" in state.random and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state.random["cuda"], self.device)
-        self.order, self.position = state.order.clone(), state.position
-        self.epoch, self.updates, self.seconds = state.epoch, state.updates, state.seconds
-        self.initial = state.initial.to(self.device)
-        self.log = {name: list(rows) for name, rows in state.log.items()}
-
-    def state(self) -> TrainingState:
-        """A copy of everything that the next update depends on."""
-        random = {"order": self.generator.get_state(), "cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            random["cuda"] = torch.cuda.get_rng_state(self.device)
-        return TrainingState(
-            tensors=_copied(self.model.state_dict()),
-            optimizer=self.optimizer.state_dict(),
-            random=random,
-            order=self.order.clone(),
-            position=self.position,
-            epoch=self.epoch,
-            updates=self.updates,
-            initial=self.initial.cpu(),
-            seconds=self.seconds,
-            log={name: list(rows) for name, rows in self.log.items()},
-        )
+    # -- the loop
 
     def go(self) -> None:
-        """Epoch after epoch until the budget is spent."""
-        while not self._done():
+        """Epoch after epoch until the budget is spent, the target reached or patience at its end."""
+        while not self._over():
             self._epoch()
-            self._log()
-            if self.watch.save:
-                self.watch.save(self.state())
+            if self._over() or (self.batches.position == 0 and self.epoch % self.recipe.evaluate_every == 0):
+                self._measure()
+                if self.watch.save:
+                    self.watch.save(self.state())
 
-    def _done(self) -> bool:
-        if self.recipe.updates is not None:
-            return self.updates >= self.recipe.updates
-        assert self.recipe.epochs is not None
-        return self.epoch >= self.recipe.epochs
+    def _over(self) -> bool:
+        if self.recipe.target_loss is not None and self.logs.rows["updates"][-1] == self.updates:
+            self.reached = self.logs.rows["train_loss"][-1] <= self.recipe.target_loss
+            if self.reached:
+                return True
+        return self.kept.exhausted or self.schedule.spent(self.position)
 
     def _epoch(self) -> None:
         """Updates to the end of the epoch or of the budget."""
-        began = time.perf_counter()
-        self.model.train()
-        size, count = self.recipe.batch_size, len(self.train_samples)
-        block = self.train_samples.blocks[0]
-        order = self.order.to(self.device)
-        while self.position < count and not (self.recipe.updates is not None and self._done()):
-            if self.watch.stop and self.watch.stop():
-                self.seconds += time.perf_counter() - began
-                if self.watch.save:
-                    self.watch.save(self.state())
+        began, before, watch = time.perf_counter(), self.seconds, self.watch
+        self.training_mode()
+        while not self.batches.ended and not self.schedule.spent(self.position):
+            self.seconds = before + time.perf_counter() - began
+            if watch.stop and watch.stop():
+                if watch.save:
+                    watch.save(self.state())
                 raise Stopped(f"stopped after {self.updates} updates; --resume goes on from here")
-            self._update(cut(block, order[self.position : self.position + size]))
-            self.position += size
-        self.seconds += time.perf_counter() - began
-        if self.position >= count:
-            self.epoch += 1
-            self._next_order()
+            if watch.due and watch.save and watch.due():
+                watch.save(self.state())
+            self._one()
+        self.synchronise()
+        self.seconds = before + time.perf_counter() - began
+        if self.batches.ended:
+            self._next_epoch()
 
-    def _update(self, batch: Batch) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        try:
-            total, weight = _totals(self.model, self.loss, batch)[1]
-        except ValueError as error:  # batch norm of one sample, as the last batch may hold
-            raise InputError(
-                f"a batch of {length(batch)} samples cannot be trained on: {one_line(error)}; change --batch-size"
-            ) from error
-        (total / weight).backward()
-        self.optimizer.step()
+    def _next_epoch(self) -> None:
+        self.epoch += 1
+        self.batches.next_epoch()
+
+    def _one(self) -> None:
+        """One update, and what is noted of it."""
+        if self.schedule.moves:
+            at = self.position
+            self.rate, self.batch_size = self.schedule.rate(at), self.schedule.batch_size(at)
+        batch = self.batches.take(self.batch_size)
+        gradient = self.update(batch, self.rate)
         self.updates += 1
+        self.samples += length(batch)
+        if self.recipe.average == "ema":
+            self.kept.after_update(self.update.values, self.schedule.clock(self.position))
+        if self.watch.each_update:
+            self._note(gradient, length(batch))
+        if self.watch.snapshots and self.watch.snapshots.after_update(self.updates):
+            self._snapshot()
 
-    def _next_order(self) -> None:
-        self.order = torch.randperm(len(self.train_samples), generator=self.generator)
-        self.position = 0
+    def _note(self, gradient: Gradient, size: int) -> None:
+        values = self.vector()
+        host = {
+            "update": self.updates,
+            "samples": self.samples,
+            "learning_rate": self.rate,
+            "batch_size": size,
+            "seconds": self.seconds,
+        }
+        norm = self.update.last if isinstance(self.update.last, Tensor) else gradient.norm
+        correct = torch.tensor(np.nan) if gradient.correct is None else gradient.correct / size
+        device = [gradient.loss, correct.to(self.device), norm, values.norm(), (values - self.initial).norm()]
+        self.logs.update(host, device)
 
-    def _vector(self) -> Tensor:
-        return flatten([p.detach() for p in self.params]).clone()
+    # -- measurements
 
-    def _log(self) -> None:
-        """A row of the log; refuses to go on from a loss that is not finite."""
-        train_loss, train_accuracy = evaluate(self.model, self.loss, self.train_samples)
-        if not np.isfinite(train_loss):
-            raise NumericalError(
-                f"training diverged: the train loss is {train_loss} after {self.updates} updates; lower --lr"
-            )
+    def _snapshot(self) -> None:
+        assert self.watch.snapshots is not None
+        self.watch.snapshots.save(copied(self.model.state_dict()), self.updates, self.samples / self.batches.count)
+
+    def _measured(self) -> dict[str, float]:
+        """Losses, accuracies and norms of the model as it is."""
         test = (np.nan, np.nan)
-        if self.test_samples is not None:
+        train_loss, train_accuracy = evaluate(self.model, self.loss, self.train_samples)
+        if self.test_samples is not None and np.isfinite(train_loss):
             test = evaluate(self.model, self.loss, self.test_samples)
-        row = dict.fromkeys(LOG, 0.0) | {
-            "epoch": self.updates / self._updates_per_epoch(),
-            "updates": self.updates,
+        vector = self.vector().double()
+        return {
             "train_loss": train_loss,
             "train_accuracy": train_accuracy,
             "test_loss": test[0],
             "test_accuracy": test[1],
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "distance": float((self._vector() - self.initial).double().norm()),
+            "weight_norm": float(vector.norm()),
+            "distance": float((vector - self.initial.double()).norm()),
+        }
+
+    def _measure(self) -> None:
+        """A row of the log; refuses to go on from a loss that is not finite."""
+        self.logs.gather()
+        found = self._measured()
+        if not np.isfinite(found["train_loss"]):
+            raise self._diverged(found["train_loss"])
+        row = found | {
+            "epoch": self.samples / self.batches.count,
+            "updates": self.updates,
+            "samples": self.samples,
+            "learning_rate": self.rate,
+            "batch_size": self.batch_size,
+            "gradient_norm": self.update.last_norm(),
             "seconds": self.seconds,
         }
-        for name, value in row.items():
-            self.log[name].append(value)
-        if self.watch.epoch:
-            self.watch.epoch(row)
+        self.logs.row(row)
+        self.good = copied(self.model.state_dict())
+        self.kept.after_row(row, self.update.values, self.schedule.clock(self.position), lambda: dict(self.good))
+        self._track(row["epoch"])
+        if self.updates and self.watch.snapshots and self.watch.snapshots.after_epoch(row["epoch"]):
+            self._snapshot()
+        if self.watch.row:
+            self.watch.row(row)
 
-    def _updates_per_epoch(self) -> int:
-        return -(-len(self.train_samples) // self.recipe.batch_size)
+    def _track(self, epoch: float) -> None:
+        for tracking in self.watch.tracking:
+            if epoch % tracking.every == 0:
+                values = {name: float(value) for name, value in tracking.measure(self.model).items()}
+                rows = self.logs.tracked.setdefault(tracking.name, [])
+                rows.append({"epoch": epoch, "updates": float(self.updates), **values})
 
-    def result(self) -> Training:
-        """The log as a result."""
-        columns: dict[str, Any] = {name: np.array(rows) for name, rows in self.log.items()}
-        return Training(
-            status=Status.COMPLETE,
-            settings={"kind": Training.kind, "version": 1, "recipe": self.recipe.to_json()},
-            initial_params=self.initial.cpu().numpy(),
-            **columns,
+    # -- the end
+
+    def trained(self, status: Status) -> Trained:
+        """The outcome, with the tensors that the recipe wants kept."""
+        state, kept = self.state(), self._keep()
+        tensors = copied(self.model.state_dict())
+        return self._outcome(status, tensors, kept, state)
+
+    def _outcome(self, status: Status, tensors: Tensors, kept: Mapping[str, Any], state: TrainingState) -> Trained:
+        return Trained(
+            self.recipe,
+            tensors,
+            self.logs.training(self.recipe, self.initial, status, kept),
+            state,
+            self.logs.each_update(self.recipe, status),
+            self.logs.measures(self.recipe, status),
         )
 
+    def _last(self) -> dict[str, Any]:
+        nominal = {"nominal_updates": self.schedule.nominal_updates()} if self.recipe.epochs is not None else {}
+        return {name: self.logs.rows[name][-1] for name in KEPT} | nominal
 
-def _optimizer(recipe: Recipe, params: list[nn.Parameter]) -> torch.optim.Optimizer:
-    # fused: one kernel an update instead of several a param tensor
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(params, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    return torch.optim.SGD(
-        params,
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
+    def _keep(self) -> dict[str, Any]:
+        """Puts what is kept into the model; says what it is, with its metrics."""
+        if self.kept.average:
+            with torch.no_grad():
+                for mine, average in zip(self.update.values, self.kept.average, strict=True):
+                    mine.copy_(average)
+            batch_norm.re_estimate(self.model, self.train_samples, self.batch_size)
+            return {**self._last(), "what": self.recipe.average, "points": self.kept.count, **self._measured()}
+        best = self.kept.best
+        if best:
+            self.model.load_state_dict(best["tensors"])
+            return {**self._last(), "what": "best", **{name: best["row"][name] for name in KEPT}}
+        return {"what": "last", **self._last()}
 
-
-def _totals(model: nn.Module, loss: Loss, batch: Batch) -> tuple[Any, tuple[Tensor, Tensor]]:
-    if isinstance(batch, dict):
-        return None, loss.totals(model, batch, length(batch))
-    outputs = model(batch[0])
-    return outputs, loss.totals(outputs, batch[1], length(batch))
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, loss: Loss, samples: Samples) -> tuple[float, float]:
-    """Loss and accuracy over all samples in eval mode; accuracy is nan where there are no classes."""
-    sums = []
-    with execution.measuring(model, batch_statistics=False):
-        for batch in samples.chunks(EVALUATION_CHUNK):
-            outputs, (total, weight) = _totals(model, loss, batch)
-            sums.append(torch.stack([total.double(), weight.double(), passes.correct(outputs, batch)]))
-    total, weight, correct = torch.stack(sums).sum(0).tolist()
-    return total / weight, correct / len(samples)
+    def _diverged(self, loss: float) -> LandscapeError:
+        message = f"training diverged: the train loss is {loss} after {self.updates} updates; lower --lr"
+        if not self.logs.rows["updates"]:
+            return Diverged(message, None)
+        kept = {"what": "last finite", **self._last()}
+        return Diverged(message, self._outcome(Status.NON_FINITE, self.good, kept, self.state()))

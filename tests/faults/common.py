@@ -34,8 +34,11 @@ VARIED = {
     "line": "loss",
     "plane": "loss",
     "sharpness": "value",
+    "sweep": "distance",
     "trace": "value",
+    "tracked": "values",
     "training": "initial_params",
+    "updates": "loss",
 }
 LONG = ("eigenvectors", "training")  # kinds with an array of any length: these make a write last
 PLANT = "FAULTS_PLANT"  # names the fault that processes of the command line plant

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import calls, damaged, disk, killed, links, listed, resumed, together
+from . import calls, damaged, disk, killed, links, listed, resumed, together, trained
 from .common import HANG, Count
 
 
@@ -44,6 +44,14 @@ CAMPAIGNS = {
         1,
         "`kill -9` of `landscape eigen --out --resume` at a random time, then gone on with",
         "as above, in the fields that do not tell how the run went; or a journal or its lock is left",
+    ),
+    "killed-training": Campaign(
+        trained.killed_training,
+        200,
+        20,
+        "`kill -9` of training at a random update, or at a random time, in each regime in turn; then gone on with",
+        "going on is refused; a state is older than the one before; the tensors, what was kept or a row of the logs "
+        "differ by a bit from an uninterrupted run; a temporary is left",
     ),
     "full-disk": Campaign(
         disk.full_disk,

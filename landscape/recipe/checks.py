@@ -1,0 +1,123 @@
+"""What a recipe may not be: values out of range, and values that exclude each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from .recipe import Recipe
+
+# A phrase of the annotation to what such a field may be, the first that fits.
+TYPES: tuple[tuple[str, tuple[type, ...]], ...] = (
+    ("Mapping", (Mapping,)),
+    ("tuple", (tuple,)),
+    ("float", (float, int)),
+    ("int | str", (int, str)),
+    ("int", (int,)),
+    ("str", (str,)),
+    ("bool", (bool,)),
+)
+
+
+def plain(item: dataclasses.Field[Any], value: Any) -> Any:
+    """One form of equal values, so that equal recipes have equal JSON: tuples, and whole numbers as int."""
+    annotation = str(item.type)
+    if "tuple" in annotation and isinstance(value, list):
+        value = tuple(value)
+    if isinstance(value, tuple):
+        return tuple(_whole(number) for number in value)
+    return _whole(value) if annotation.startswith("float") else value
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def refuse_value(item: dataclasses.Field[Any], value: Any) -> None:
+    """UsageError where one value has the wrong type, is no choice, or out of its bounds."""
+    annotation, choices = str(item.type), item.metadata["choices"]
+    if value is None and "None" in annotation:
+        return
+    kinds = next(kinds for phrase, kinds in TYPES if phrase in annotation)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise UsageError(f"{item.name} must be {annotation.removesuffix(' | None')}, got {value!r}")
+    if choices and value not in choices:
+        raise UsageError(f"unknown {item.name} {value!r}; one of {', '.join(choices)}")
+    if isinstance(value, str) and "int" in annotation:
+        if value != "full":
+            raise UsageError(f"{item.name} must be a whole number or full, got {value!r}")
+        return
+    for number in value if isinstance(value, tuple) else [value]:
+        _refuse_number(item, number)
+
+
+def _refuse_number(item: dataclasses.Field[Any], number: Any) -> None:
+    bounds: Mapping[str, float] = item.metadata["bounds"]
+    if isinstance(number, float) and not math.isfinite(number):
+        raise UsageError(f"{item.name} must be finite, got {number}")
+    if not bounds:
+        return
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise UsageError(f"{item.name} must hold numbers, got {number!r}")
+    wrong = {
+        f"at least {bounds.get('low')}": number < bounds.get("low", -math.inf),
+        f"above {bounds.get('above')}": number <= bounds.get("above", -math.inf),
+        f"at most {bounds.get('high')}": number > bounds.get("high", math.inf),
+        f"below {bounds.get('below')}": number >= bounds.get("below", math.inf),
+    }
+    for wanted, is_wrong in wrong.items():
+        if is_wrong:
+            raise UsageError(f"{item.name} must be {wanted}, got {number}")
+
+
+def refuse_together(recipe: Recipe) -> None:
+    """UsageError where values exclude each other, or one needs another."""
+    budgets = [name for name in ("epochs", "updates", "samples") if getattr(recipe, name) is not None]
+    steps, decays = recipe.milestones, recipe.decay
+    cyclic = "cyclic" in (recipe.schedule, recipe.batch_schedule)
+    wrong = {
+        "a run needs a budget: give epochs, updates, samples, a target_loss or patience": not budgets
+        and recipe.target_loss is None
+        and recipe.patience is None,
+        f"a run has one budget: give one of {' and '.join(budgets)}": len(budgets) > 1,
+        "nesterov needs --optimizer sgd and a momentum above 0": recipe.nesterov
+        and (recipe.momentum == 0 or recipe.optimizer != "sgd"),
+        "--schedule step and --milestones need each other": (recipe.schedule == "step") != bool(steps),
+        f"milestones must rise, got {list(steps)}": list(steps) != sorted(set(steps)),
+        f"{len(steps)} milestones take one decay or {len(steps)}, got {len(decays)}": recipe.schedule == "step"
+        and len(decays) not in (1, len(steps)),
+        f"--schedule exponential takes one decay, got {len(decays)}": recipe.schedule == "exponential"
+        and len(decays) != 1,
+        "--batch-schedule grow needs --schedule step, whose steps it takes over": recipe.batch_schedule == "grow"
+        and recipe.schedule != "step",
+        f"--batch-schedule grow needs decays below 1, got {list(decays)}": recipe.batch_schedule == "grow"
+        and max(decays, default=1) >= 1,
+        "max_batch_size needs --batch-schedule grow": recipe.max_batch_size is not None
+        and recipe.batch_schedule != "grow",
+        f"max_batch_size {recipe.max_batch_size} is below batch_size {recipe.batch_size}": isinstance(
+            recipe.batch_size, int
+        )
+        and (recipe.max_batch_size or recipe.batch_size) < recipe.batch_size,
+        "a cyclic schedule and --cycle need each other": cyclic != (recipe.cycle is not None),
+        "--schedule cosine needs epochs, updates or samples: its length": recipe.schedule == "cosine" and not budgets,
+        "--scale-lr and --regime-adaptation need --base-batch-size": (
+            recipe.scale_lr != "none" or recipe.regime_adaptation
+        )
+        and recipe.base_batch_size is None,
+        "--warmup-shape constant without --scale-lr needs --warmup-lr": recipe.warmup > 0
+        and recipe.warmup_shape == "constant"
+        and recipe.scale_lr == "none"
+        and recipe.warmup_lr is None,
+        "--average keeps the average and --patience the best weights: give one of them": recipe.average != "none"
+        and recipe.patience is not None,
+        "--sam and --conservative are two ways to make an update: give one of them": recipe.sam > 0
+        and recipe.conservative > 0,
+    }
+    for message, is_wrong in wrong.items():
+        if is_wrong:
+            raise UsageError(message)

@@ -1,0 +1,185 @@
+"""A grid of training runs from one recipe: batch sizes, rules for the learning rate, seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import files
+from ..data import load_data
+from ..data.corruption import changed
+from ..errors import UsageError
+from ..provenance import provenance
+from ..recipe import Position, Recipe, Schedule
+from ..results import Status, Sweep
+from ..results.sweeps import DIVERGED, DONE, MISSED, TODO
+from ..store import Store
+from ..training import Diverged
+from . import runfiles, runs
+
+VERSION = 1
+STATES = {"complete": DONE, "non-finite": DIVERGED, "not converged": MISSED}
+COLUMNS = ("updates", "epochs", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "distance", "seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Batch sizes x rules x seeds around one recipe, whose batch size is the base of the rules unless it names one.
+
+    `budget`: "epochs", each run has the recipe's budget; "updates", each has as many updates as the base batch size
+    makes in the recipe's epochs, and its schedules are stretched to them (Hoffer's regime adaptation).
+    """
+
+    recipe: Recipe
+    batch_sizes: tuple[int | str, ...]
+    rules: tuple[str, ...] = ("none",)
+    seeds: tuple[int, ...] = (0,)
+    budget: str = "epochs"
+
+    def __post_init__(self) -> None:
+        for name in ("batch_sizes", "rules", "seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise UsageError(f"a sweep needs {name.replace('_', ' ')} that differ, got {list(values)}")
+        if self.budget not in ("epochs", "updates"):
+            raise UsageError(f"the budget of a sweep is epochs or updates, got {self.budget!r}")
+        if self.budget == "updates" and (self.recipe.epochs is None or not float(self.recipe.epochs).is_integer()):
+            raise UsageError(
+                "--budget updates needs a recipe with whole epochs: they say how many updates all runs make"
+            )
+
+    @property
+    def base(self) -> int | str:
+        """The batch size that the recipe's rate and schedules are meant for."""
+        return self.recipe.base_batch_size or self.recipe.batch_size
+
+    def runs(self, samples: int) -> Iterator[Run]:
+        """All runs over so many training samples, smallest batches last: the quick ones show first."""
+        base = samples if self.base == "full" else int(self.base)
+        for size in sorted(self.batch_sizes, key=lambda s: math.inf if s == "full" else s, reverse=True):
+            for rule in self.rules:
+                for seed in self.seeds:
+                    fields: dict[str, Any] = {"batch_size": size, "scale_lr": rule, "seed": seed}
+                    fields["base_batch_size"] = base
+                    if self.budget == "updates":
+                        assert self.recipe.epochs is not None
+                        each = math.ceil(samples / min(base, samples))
+                        fields |= {"epochs": None, "updates": int(self.recipe.epochs) * each, "regime_adaptation": True}
+                    yield Run(f"b{size}-{rule}-s{seed}", rule, dataclasses.replace(self.recipe, **fields))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a grid."""
+
+    name: str
+    rule: str
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Callbacks of a sweep: a line for the user; the rows of the log of the run at work; asked whether to stop."""
+
+    say: Callable[[str], None] | None = None
+    row: Callable[[dict[str, float]], None] | None = None
+    stop: Callable[[], bool] | None = None
+
+
+def sweep(
+    grid: Grid,
+    folder: str | Path,
+    *,
+    shard: tuple[int, int] = (1, 1),
+    overwrite: bool = False,
+    device: str = "auto",
+    watch: Watch | None = None,
+    command: Sequence[str] = (),
+) -> tuple[dict[str, Sweep], list[dict[str, Any]]]:
+    """Trains the runs of a grid that `folder` lacks; returns a summary for each rule, and the metrics of each run.
+
+    `shard` (i, n): every n-th run from the i-th, for job arrays that share the folder. What is found finished is not
+    trained again, what was begun goes on. A run that diverges is noted as such and the sweep goes on. The summaries
+    hold what is in the folder, of whichever shard; they lie in sweep.h5 there. Raises Stopped, UsageError, InputError.
+    """
+    watch, target = watch or Watch(), Path(folder)
+    files.require_writable(target / "sweep.h5")
+    splits = load_data(grid.recipe.data, grid.recipe.data_args)
+    count = len(changed(splits, train_samples=grid.recipe.train_samples).train)
+    planned = list(grid.runs(count))
+    first, of = shard
+    for number, run in enumerate(planned[first - 1 :: of], start=1):
+        path = target / f"{run.name}.safetensors"
+        if not overwrite and runfiles.stored_run(path, run.recipe) is not None:
+            continue
+        if watch.say:
+            watch.say(f"{run.name}: training, run {number} of {len(planned[first - 1 :: of])}")
+        try:
+            runs.run(
+                run.recipe,
+                path,
+                resume=not overwrite,
+                overwrite=overwrite,
+                device=device,
+                row=watch.row,
+                stop=watch.stop,
+                splits=splits,
+                command=command,
+            )
+        except Diverged as error:
+            if watch.say:
+                watch.say(f"{run.name}: {error}")
+    return _summaries(grid, target, planned, count, command)
+
+
+def _summaries(
+    grid: Grid, folder: Path, planned: Sequence[Run], count: int, command: Sequence[str]
+) -> tuple[dict[str, Sweep], list[dict[str, Any]]]:
+    found = {run.name: runfiles.stored_run(folder / f"{run.name}.safetensors", run.recipe) for run in planned}
+    store = Store(folder / "sweep.h5")
+    summaries = {}
+    for rule in grid.rules:
+        of_rule = [run for run in planned if run.rule == rule]
+        summaries[rule] = _summary(grid, rule, of_rule, [found[run.name] for run in of_rule], count)
+        origin = provenance(command=command, settings=summaries[rule].settings, inputs={}, seconds=0.0, threads=None)
+        store.add(rule, summaries[rule], origin)
+    rows = [
+        {"label": run.name, **metrics, "rule": run.rule, "recipe": dataclasses.asdict(run.recipe)}
+        for run in planned
+        if (metrics := found[run.name]) is not None
+    ]
+    return summaries, rows
+
+
+def _summary(
+    grid: Grid, rule: str, planned: Sequence[Run], found: Sequence[Mapping[str, Any] | None], count: int
+) -> Sweep:
+    states = np.array([TODO if m is None else STATES[m["status"]] for m in found], dtype=np.uint8)
+    schedules = [Schedule(run.recipe, count) for run in planned]
+    nowhere = dict.fromkeys(COLUMNS, math.nan)
+    columns: dict[str, Any] = {name: np.array([float((m or nowhere)[name]) for m in found]) for name in COLUMNS}
+    return Sweep(
+        status=Status.STOPPED if (states == TODO).any() else Status.COMPLETE,
+        settings={
+            "kind": Sweep.kind,
+            "version": VERSION,
+            "recipe": grid.recipe.to_json(),
+            "rule": rule,
+            "budget": grid.budget,
+            "batch_sizes": list(grid.batch_sizes),
+            "seeds": list(grid.seeds),
+        },
+        rule=rule,
+        budget=grid.budget,
+        batch_size=np.array([schedule.batch_size(Position(0, 0)) for schedule in schedules]),
+        seed=np.array([run.recipe.seed for run in planned]),
+        run_status=states,
+        learning_rate=np.array([schedule.peak for schedule in schedules]),
+        **columns,
+    )

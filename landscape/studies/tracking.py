@@ -1,0 +1,52 @@
+"""Measures along a training run, by name: what `--track` hands to the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import nn
+
+from .. import specs
+from ..data import Samples, load_data
+from ..data.corruption import changed
+from ..objective import Objective
+from ..operators import Hessian
+from ..recipe import Recipe
+from ..spectrum import top_eigenpairs
+from ..training import Tracking
+
+Measure = Callable[[Objective], Mapping[str, float]]
+
+TOLERANCE = 1e-3  # relative residual of a tracked eigenvalue
+MATVECS = 200
+
+
+def _eigen(objective: Objective) -> Mapping[str, float]:
+    """The largest eigenvalue of the Hessian, as in Jastrzebski et al. (2019); its residual; 2 / it, the largest
+    stable rate of plain gradient descent (Cohen et al. 2021)."""
+    pairs = top_eigenpairs(Hessian(objective), 1, tol=TOLERANCE, max_matvecs=MATVECS)
+    top = float(pairs.eigenvalues[0])
+    return {"eigenvalue": top, "residual": float(pairs.residuals[0]), "stable_rate": 2 / top if top > 0 else torch.inf}
+
+
+MEASURES: Mapping[str, Measure] = {"eigen": _eigen}
+
+
+def tracking(name: str, recipe: Recipe, samples: int, every: int) -> Tracking:
+    """A measure of the train loss over the first `samples` of a fixed permutation, every so many epochs.
+
+    Raises UsageError for an unknown name. The run does not notice: modes and random states are put back.
+    """
+    if name not in MEASURES:
+        raise specs.unknown("measure", name, MEASURES)
+    found: list[Samples] = []
+
+    def measure(model: nn.Module) -> Mapping[str, float]:
+        if not found:
+            train = changed(load_data(recipe.data, recipe.data_args), **recipe.changes).train
+            found.append(train.first(min(samples, len(train))))
+        device = next(model.parameters()).device
+        return MEASURES[name](Objective(model, recipe.loss, found[0], device=device, dtype=recipe.dtype))
+
+    return Tracking(name, measure, every)
