@@ -1,5 +1,6 @@
 """The documents say what the program does: examples run, commands are all there, links lead somewhere."""
 
+import dataclasses
 import importlib.util
 import re
 from pathlib import Path
@@ -7,9 +8,12 @@ from pathlib import Path
 import click
 import pytest
 import torch
+from landscape_cli import recipes
 from landscape_cli.main import COMMANDS, group
 
-from landscape import Store
+from landscape import Recipe, Store
+from landscape.data import BUILTIN as DATA
+from landscape.models import BUILTIN as MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(p for d in ("docs", "checkpoints", "figures") for p in (ROOT / d).glob("*.md"))])
@@ -92,3 +96,26 @@ def test_relative_links_point_at_files(page):
 
 def test_the_contributing_guide_is_short():
     assert len(read("CONTRIBUTING.md").splitlines()) <= 50
+
+
+def commands_of(page):
+    return [
+        line
+        for line in re.findall(r"^landscape .*$", read(page), re.MULTILINE)
+        if line.split()[1] in ("train", "sweep")
+    ]
+
+
+@pytest.mark.parametrize("line", commands_of("docs/recipes.md"))
+def test_the_recipes_of_the_literature_are_recipes(line, tmp_path, monkeypatch):
+    """Parsed as the command does; nothing is trained."""
+    monkeypatch.chdir(tmp_path)
+    (toml,) = re.findall(r"```toml\n(.*?)```", read("docs/recipes.md"), re.DOTALL)
+    Path("r.toml").write_text(toml)
+    name, *arguments = line.split()[1:]
+    module = importlib.import_module(f"landscape_cli.{name}")
+    values = dict(module.command.make_context(name, arguments).params)
+    fields = {field.name for field in dataclasses.fields(Recipe)}
+    recipe = recipes.recipe_of(values.pop("recipe"), {key: value for key, value in values.items() if key in fields})
+    assert recipe.model in MODELS
+    assert recipe.data in DATA

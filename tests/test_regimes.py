@@ -489,3 +489,22 @@ def test_a_stopped_run_goes_on_bit_for_bit_in_every_regime(tmp_path, name):
             if isinstance(value, np.ndarray) and field != "seconds":
                 np.testing.assert_array_equal(getattr(entries[1][kind], field), value, err_msg=f"{kind} {field}")
     assert entries[0]["training"].kept == entries[1]["training"].kept
+
+
+def test_a_compiled_model_trains_the_params_of_the_plain_one(monkeypatch):
+    """torch.compile itself needs a compiler; here it is a wrapper that counts its calls."""
+    calls = []
+
+    class Compiled(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            calls.append(len(x))
+            return self.model(x)
+
+    monkeypatch.setattr(torch, "compile", Compiled)
+    plain, compiled = (train(Recipe(**TINY, epochs=1, compile=flag), DIGITS) for flag in (False, True))
+    assert calls == [90] * 4
+    assert equal(plain.tensors, compiled.tensors)

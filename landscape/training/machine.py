@@ -58,6 +58,7 @@ class Machine:
         self.epoch = self.updates = self.samples = 0
         self.rate, self.batch_size = self.schedule.rate(self.position), self.schedule.batch_size(self.position)
         self.seconds = 0.0
+        self.chunk: int | None = None  # samples a pass of a measurement, once known
         self.good: Tensors = {}  # those of the last measurement, all finite
         self.initial = self.vector()
 

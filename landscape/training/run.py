@@ -17,7 +17,7 @@ from ..errors import InputError, LandscapeError, Stopped, one_line
 from ..recipe import Recipe
 from ..results import Status
 from . import batch_norm
-from .evaluation import evaluate
+from .evaluation import chunk_of, evaluate
 from .machine import Machine, copied
 from .state import Diverged, Tensors, Trained, TrainingState, TrainingWatch
 from .update import Gradient
@@ -161,9 +161,11 @@ class _Run(Machine):
     def _measured(self) -> dict[str, float]:
         """Losses, accuracies and norms of the model as it is."""
         test = (np.nan, np.nan)
-        train_loss, train_accuracy = evaluate(self.model, self.loss, self.train_samples)
+        if self.chunk is None:
+            self.chunk = chunk_of(self.model, self.loss, self.train_samples, self.device)
+        train_loss, train_accuracy = evaluate(self.model, self.loss, self.train_samples, self.chunk)
         if self.test_samples is not None and np.isfinite(train_loss):
-            test = evaluate(self.model, self.loss, self.test_samples)
+            test = evaluate(self.model, self.loss, self.test_samples, self.chunk)
         vector = self.vector().double()
         return {
             "train_loss": train_loss,

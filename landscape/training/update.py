@@ -126,12 +126,13 @@ class Update:
 
     def _of_mean(self, batch: Batch) -> Gradient:
         """The common case, in as few operations as may be."""
-        if self.loss.mean is None or isinstance(batch, dict) or self.told:
+        if self.loss.mean is None or isinstance(batch, dict):
             outputs, (total, weight) = totals(self.forward, self.loss, batch)
-            mean, correct = total / weight, self._correct(outputs, batch)
+            mean = total / weight
         else:
-            mean, correct = self.loss.mean(self.forward(batch[0]), batch[1]), None
-        return Gradient(*self._derivative(mean), mean.detach(), correct)
+            outputs = self.forward(batch[0])
+            mean = self.loss.mean(outputs, batch[1])
+        return Gradient(*self._derivative(mean), mean.detach(), self._correct(outputs, batch))
 
     def _of_pieces(self, batch: Batch) -> Gradient:
         """The sum over micro-batches, divided by the weight of the whole batch where the mean is asked for."""
