@@ -90,22 +90,25 @@ def _train(
             extras=extras,
             command=("landscape", *sys.argv[1:]),
         )
-    if as_json:
-        label = None if out is None else Path(out).stem
-        emit({"kind": "training", "label": label, **metrics})
-    else:
-        click.echo(
-            f"{_shown('train', metrics)}{_shown('test', metrics)}"
-            f"{metrics['updates']} updates, {metrics['epochs']:g} epochs, {metrics['seconds']:.1f} s"
-        )
-        if metrics["kept"] != "last":
-            click.echo(f"kept: {metrics['kept']}, epoch {metrics['kept_epoch']:g}")
-        if out is not None:
-            tell(f"wrote {metrics['checkpoint']}")
+    _print(metrics, out, as_json)
     if metrics["status"] != "complete":
         tell(f"landscape: the train loss did not come down to {chosen.target_loss:g} within the budget")
         return NumericalError.exit_code
     return 0
+
+
+def _print(metrics: dict[str, Any], out: str | None, as_json: bool) -> None:
+    if as_json:
+        emit({"kind": "training", "label": None if out is None else Path(out).stem, **metrics})
+        return
+    click.echo(
+        f"{_shown('train', metrics)}{_shown('test', metrics)}"
+        f"{metrics['updates']} updates, {metrics['epochs']:g} epochs, {metrics['seconds']:.1f} s"
+    )
+    if metrics["kept"] != "last":
+        click.echo(f"kept: {metrics['kept']}, epoch {metrics['kept_epoch']:g}")
+    if out is not None:
+        tell(f"wrote {metrics['checkpoint']}")
 
 
 def _shown(split: str, metrics: dict[str, Any]) -> str:

@@ -43,75 +43,26 @@ class Block(nn.Module):
         return torch.relu(self.shortcut(inputs) + outputs if self.has_shortcut else outputs)
 
 
-def resnet20(
-    shortcuts: bool = True,
-    zero_gamma: bool = False,
-    width: int = 16,
-    norm: str = "batch",
-    *,
-    input_shape: Sequence[int],
-    num_classes: int,
-) -> nn.Module:
-    """ResNet-20: 3 stages of 3 blocks; 269,722 params at (3, 32, 32), 10 classes and the other defaults.
-
-    He et al. (2016, section 4.2): conv 3x3; stages of `width`, 2 `width` and 4 `width` channels, the second and third
-    halving the image; global average pool; one dense layer. Convolutions have no bias, with any norm, and are drawn
-    from the normal distribution of He et al. (2015) with fan-out. `shortcuts=False` is the network of Li et al. (2018)
-    without them, with as many params; `zero_gamma` lets the last norm of each block begin at zero (Goyal et al. 2017,
-    section 5.1). Images of any channels, 8 x 8 pixels or more. Raises InputError for other inputs, UsageError for
-    wrong arguments, among them zero_gamma without a norm or without shortcuts.
-    """
-    return _resnet(20, shortcuts, zero_gamma, width, norm, input_shape, num_classes)
-
-
-def resnet32(
-    shortcuts: bool = True,
-    zero_gamma: bool = False,
-    width: int = 16,
-    norm: str = "batch",
-    *,
-    input_shape: Sequence[int],
-    num_classes: int,
-) -> nn.Module:
-    """ResNet-32: as resnet20, with 5 blocks a stage; 464,154 params."""
-    return _resnet(32, shortcuts, zero_gamma, width, norm, input_shape, num_classes)
-
-
-def resnet44(
-    shortcuts: bool = True,
-    zero_gamma: bool = False,
-    width: int = 16,
-    norm: str = "batch",
-    *,
-    input_shape: Sequence[int],
-    num_classes: int,
-) -> nn.Module:
-    """ResNet-44: as resnet20, with 7 blocks a stage; 658,586 params."""
-    return _resnet(44, shortcuts, zero_gamma, width, norm, input_shape, num_classes)
-
-
-def resnet56(
-    shortcuts: bool = True,
-    zero_gamma: bool = False,
-    width: int = 16,
-    norm: str = "batch",
-    *,
-    input_shape: Sequence[int],
-    num_classes: int,
-) -> nn.Module:
-    """ResNet-56: as resnet20, with 9 blocks a stage; 853,018 params."""
-    return _resnet(56, shortcuts, zero_gamma, width, norm, input_shape, num_classes)
-
-
-def _resnet(
+def resnet(
     depth: int,
-    shortcuts: bool,
-    zero_gamma: bool,
-    width: int,
-    norm: str,
+    /,
+    shortcuts: bool = True,
+    zero_gamma: bool = False,
+    width: int = 16,
+    norm: str = "batch",
+    *,
     input_shape: Sequence[int],
     num_classes: int,
 ) -> nn.Module:
+    """ResNet-20, 32, 44 or 56 for CIFAR: 269,722, 464,154, 658,586 or 853,018 params at (3, 32, 32) and 10 classes.
+
+    He et al. (2016, section 4.2): conv 3x3; three stages of (depth - 2) / 6 blocks, of `width`, 2 `width` and 4 `width`
+    channels, the second and third halving the image; global average pool; one dense layer. Convolutions have no bias,
+    with any norm, and are drawn from the normal distribution of He et al. (2015) with fan-out. `shortcuts=False` is the
+    network of Li et al. (2018) without them, with as many params; `zero_gamma` lets the last norm of each block begin
+    at zero (Goyal et al. 2017, section 5.1). Images of any channels, 8 x 8 pixels or more. Raises InputError for other
+    inputs, UsageError for wrong arguments, among them zero_gamma without a norm or without shortcuts.
+    """
     name = f"resnet{depth}"
     planes, _, _ = require_images(name, input_shape, pixels=8)
     require_bool("shortcuts", shortcuts)

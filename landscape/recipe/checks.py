@@ -77,47 +77,58 @@ def _refuse_number(item: dataclasses.Field[Any], number: Any) -> None:
 
 def refuse_together(recipe: Recipe) -> None:
     """UsageError where values exclude each other, or one needs another."""
+    for message, is_wrong in (_budget(recipe) | _rate(recipe) | _batch(recipe) | _update(recipe)).items():
+        if is_wrong:
+            raise UsageError(message)
+
+
+def _budget(recipe: Recipe) -> dict[str, bool]:
+    """What may be wrong with the end of the run, and whether it is."""
     budgets = [name for name in ("epochs", "updates", "samples") if getattr(recipe, name) is not None]
-    steps, decays = recipe.milestones, recipe.decay
-    cyclic = "cyclic" in (recipe.schedule, recipe.batch_schedule)
-    wrong = {
-        "a run needs a budget: give epochs, updates, samples, a target_loss or patience": not budgets
-        and recipe.target_loss is None
-        and recipe.patience is None,
+    ends = budgets or recipe.target_loss is not None or recipe.patience is not None
+    return {
+        "a run needs a budget: give epochs, updates, samples, a target_loss or patience": not ends,
         f"a run has one budget: give one of {' and '.join(budgets)}": len(budgets) > 1,
-        "nesterov needs --optimizer sgd and a momentum above 0": recipe.nesterov
-        and (recipe.momentum == 0 or recipe.optimizer != "sgd"),
-        "--schedule step and --milestones need each other": (recipe.schedule == "step") != bool(steps),
-        f"milestones must rise, got {list(steps)}": list(steps) != sorted(set(steps)),
-        f"{len(steps)} milestones take one decay or {len(steps)}, got {len(decays)}": recipe.schedule == "step"
-        and len(decays) not in (1, len(steps)),
-        f"--schedule exponential takes one decay, got {len(decays)}": recipe.schedule == "exponential"
-        and len(decays) != 1,
-        "--batch-schedule grow needs --schedule step, whose steps it takes over": recipe.batch_schedule == "grow"
-        and recipe.schedule != "step",
-        f"--batch-schedule grow needs decays below 1, got {list(decays)}": recipe.batch_schedule == "grow"
-        and max(decays, default=1) >= 1,
-        "max_batch_size needs --batch-schedule grow": recipe.max_batch_size is not None
-        and recipe.batch_schedule != "grow",
-        f"max_batch_size {recipe.max_batch_size} is below batch_size {recipe.batch_size}": isinstance(
-            recipe.batch_size, int
-        )
-        and (recipe.max_batch_size or recipe.batch_size) < recipe.batch_size,
-        "a cyclic schedule and --cycle need each other": cyclic != (recipe.cycle is not None),
         "--schedule cosine needs epochs, updates or samples: its length": recipe.schedule == "cosine" and not budgets,
-        "--scale-lr and --regime-adaptation need --base-batch-size": (
-            recipe.scale_lr != "none" or recipe.regime_adaptation
-        )
-        and recipe.base_batch_size is None,
-        "--warmup-shape constant without --scale-lr needs --warmup-lr": recipe.warmup > 0
-        and recipe.warmup_shape == "constant"
-        and recipe.scale_lr == "none"
-        and recipe.warmup_lr is None,
-        "--average keeps the average and --patience the best weights: give one of them": recipe.average != "none"
-        and recipe.patience is not None,
+    }
+
+
+def _rate(recipe: Recipe) -> dict[str, bool]:
+    steps, decays = list(recipe.milestones), list(recipe.decay)
+    of_step, exponential = recipe.schedule == "step", recipe.schedule == "exponential"
+    unscaled = recipe.scale_lr == "none"
+    flat = recipe.warmup > 0 and recipe.warmup_shape == "constant" and unscaled and recipe.warmup_lr is None
+    cyclic = "cyclic" in (recipe.schedule, recipe.batch_schedule)
+    based = not unscaled or recipe.regime_adaptation
+    return {
+        "--schedule step and --milestones need each other": of_step != bool(steps),
+        f"milestones must rise, got {steps}": steps != sorted(set(steps)),
+        f"{len(steps)} milestones take one decay or {len(steps)}, got {len(decays)}": of_step
+        and len(decays) not in (1, len(steps)),
+        f"--schedule exponential takes one decay, got {len(decays)}": exponential and len(decays) != 1,
+        "a cyclic schedule and --cycle need each other": cyclic != (recipe.cycle is not None),
+        "--scale-lr and --regime-adaptation need --base-batch-size": based and recipe.base_batch_size is None,
+        "--warmup-shape constant without --scale-lr needs --warmup-lr": flat,
+    }
+
+
+def _batch(recipe: Recipe) -> dict[str, bool]:
+    grow, size, most = recipe.batch_schedule == "grow", recipe.batch_size, recipe.max_batch_size
+    beyond = isinstance(size, int) and most is not None and most < size
+    return {
+        "--batch-schedule grow needs --schedule step, whose steps it takes over": grow and recipe.schedule != "step",
+        f"--batch-schedule grow needs decays below 1, got {list(recipe.decay)}": grow and max(recipe.decay, default=1) >= 1,
+        "max_batch_size needs --batch-schedule grow": most is not None and not grow,
+        f"max_batch_size {most} is below batch_size {size}": beyond,
+    }
+
+
+def _update(recipe: Recipe) -> dict[str, bool]:
+    momentum = recipe.momentum > 0 and recipe.optimizer == "sgd"
+    both = recipe.average != "none" and recipe.patience is not None
+    return {
+        "nesterov needs --optimizer sgd and a momentum above 0": recipe.nesterov and not momentum,
+        "--average keeps the average and --patience the best weights: give one of them": both,
         "--sam and --conservative are two ways to make an update: give one of them": recipe.sam > 0
         and recipe.conservative > 0,
     }
-    for message, is_wrong in wrong.items():
-        if is_wrong:
-            raise UsageError(message)

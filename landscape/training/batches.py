@@ -33,6 +33,7 @@ class Batches:
         self._forget()
 
     def _forget(self) -> None:
+        self.placed = self.order.to(self.device)
         self.window: Batch | None = None
         self.start = self.stop = 0
 
@@ -59,7 +60,7 @@ class Batches:
         if self.window is None or end > self.stop:
             self.start = self.position
             self.stop = min(self.count, self.position + size * max(1, self.window_size // size))
-            self.window = cut(self.block, self.order[self.start : self.stop].to(self.device))
+            self.window = cut(self.block, self.placed[self.start : self.stop])
         batch = cut(self.window, slice(self.position - self.start, end - self.start))
         self.position = end
         return self._prepared(batch)

@@ -73,6 +73,7 @@ class Update:
         if recipe.sam:
             moved = self._at_the_edge(batch, gradient)
             self._step(moved, rate)
+            self.last = gradient.parts
         else:
             self._step(gradient, rate)
         return gradient
@@ -106,7 +107,9 @@ class Update:
         first = None
         for _ in range(CONSERVATIVE_STEPS):
             gradient = self._gradient(batch)
-            first = first or Gradient(gradient.chosen, [p.clone() for p in gradient.parts], gradient.loss)
+            first = first or Gradient(
+                gradient.chosen, [p.clone() for p in gradient.parts], gradient.loss, gradient.correct
+            )
             pulled = [self.values[i] - start[i] for i in gradient.chosen]
             lists.add_(gradient.parts, pulled, alpha=self.recipe.conservative)
             self._step(gradient, rate)

@@ -15,7 +15,7 @@ from .table import CAMPAIGNS
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHOWN = 20  # failures of a campaign that are written out
 PAGE = """\
-# Reliability of the store
+# Reliability of the store and of training
 
 Written by `make campaign-store`; do not edit.
 
