@@ -117,7 +117,8 @@ def _batch(recipe: Recipe) -> dict[str, bool]:
     beyond = isinstance(size, int) and most is not None and most < size
     return {
         "--batch-schedule grow needs --schedule step, whose steps it takes over": grow and recipe.schedule != "step",
-        f"--batch-schedule grow needs decays below 1, got {list(recipe.decay)}": grow and max(recipe.decay, default=1) >= 1,
+        f"--batch-schedule grow needs decays below 1, got {list(recipe.decay)}": grow
+        and max(recipe.decay, default=1) >= 1,
         "max_batch_size needs --batch-schedule grow": most is not None and not grow,
         f"max_batch_size {most} is below batch_size {size}": beyond,
     }

@@ -63,23 +63,29 @@ class Grid:
         """All runs over so many training samples, smallest batches last: the quick ones show first."""
         base = samples if self.base == "full" else int(self.base)
         for size in sorted(self.batch_sizes, key=lambda s: math.inf if s == "full" else s, reverse=True):
-            for rule in self.rules:
+            for rules in self._alike(size == base):
                 for seed in self.seeds:
+                    rule = rules[0]
                     fields: dict[str, Any] = {"batch_size": size, "scale_lr": rule, "seed": seed}
                     fields["base_batch_size"] = base
                     if self.budget == "updates":
                         assert self.recipe.epochs is not None
                         each = math.ceil(samples / min(base, samples))
                         fields |= {"epochs": None, "updates": int(self.recipe.epochs) * each, "regime_adaptation": True}
-                    yield Run(f"b{size}-{rule}-s{seed}", rule, dataclasses.replace(self.recipe, **fields))
+                    yield Run(f"b{size}-{rule}-s{seed}", rules, dataclasses.replace(self.recipe, **fields))
+
+    def _alike(self, at_base: bool) -> list[tuple[str, ...]]:
+        """Rules that give the same run: all of them at the base batch size, unless a warm-up begins elsewhere."""
+        same = at_base and (self.recipe.warmup == 0 or self.recipe.warmup_lr is not None)
+        return [self.rules] if same else [(rule,) for rule in self.rules]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a grid."""
+    """One run of a grid, which may stand for several rules."""
 
     name: str
-    rule: str
+    rules: tuple[str, ...]
     recipe: Recipe
 
 
@@ -145,12 +151,12 @@ def _summaries(
     store = Store(folder / "sweep.h5")
     summaries = {}
     for rule in grid.rules:
-        of_rule = [run for run in planned if run.rule == rule]
+        of_rule = [run for run in planned if rule in run.rules]
         summaries[rule] = _summary(grid, rule, of_rule, [found[run.name] for run in of_rule], count)
         origin = provenance(command=command, settings=summaries[rule].settings, inputs={}, seconds=0.0, threads=None)
         store.add(rule, summaries[rule], origin)
     rows = [
-        {"label": run.name, **metrics, "rule": run.rule, "recipe": dataclasses.asdict(run.recipe)}
+        {"label": run.name, **metrics, "rules": list(run.rules), "recipe": dataclasses.asdict(run.recipe)}
         for run in planned
         if (metrics := found[run.name]) is not None
     ]
