@@ -100,4 +100,8 @@ def recipe_of(file: str | None, given: Mapping[str, Any]) -> Recipe:
     try:
         return overridden(fields, chosen)
     except UsageError as error:
-        raise InputError(f"{file}: {error}") from error
+        try:
+            overridden(fields, {})
+        except UsageError as own:
+            raise InputError(f"{file}: {own}") from error
+        raise  # the flags are at fault

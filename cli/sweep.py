@@ -12,14 +12,15 @@ from landscape.errors import UsageError
 from . import options, recipes
 from .computing import bar, counted, emit, stop_requests, tell
 
+MOST_SEEDS = 10_000
 SHOWN = ("rule", "batch", "rate", "runs", "train accuracy", "test accuracy", "gap", "updates", "seconds")
 
 
 @click.command("sweep")
 @recipes.flags(without=("batch_size", "scale_lr", "seed"))
 @click.option("--batch-sizes", required=True, metavar="LIST", help="Batch sizes, as 16,64,256,full.")
-@click.option("--rules", default="none", show_default=True, metavar="LIST", help="Of none, linear, sqrt: the rate's.")
-@click.option("--seeds", default="0", show_default=True, metavar="LIST", help="Seeds, as 0,1,2 or 0:5.")
+@click.option("--rules", metavar="LIST", help="Of none, linear, sqrt: the rate's.  [default: the recipe's, or none]")
+@click.option("--seeds", metavar="LIST", help="Seeds, as 0,1,2 or 0:5.  [default: the recipe's, or 0]")
 @click.option(
     "--budget",
     type=click.Choice(["epochs", "updates"]),
@@ -36,8 +37,8 @@ SHOWN = ("rule", "batch", "rate", "runs", "train accuracy", "test accuracy", "ga
 def command(
     recipe: str | None,
     batch_sizes: str,
-    rules: str,
-    seeds: str,
+    rules: str | None,
+    seeds: str | None,
     budget: str,
     shard: str,
     device: str,
@@ -56,14 +57,21 @@ def command(
     """
     part = _shard(shard)
     sizes = tuple(recipes.size("--batch-sizes", text) for text in batch_sizes.split(","))
-    names = tuple(rules.split(","))
-    if not set(names) <= {"none", "linear", "sqrt"}:
+    numbers = None if seeds is None else _seeds(seeds)
+    names = None if rules is None else tuple(rules.split(","))
+    if names is not None and not set(names) <= {"none", "linear", "sqrt"}:
         raise UsageError(f"--rules are none, linear and sqrt, got {rules!r}")
     chosen = recipes.recipe_of(recipe, flags)
     from landscape.studies.figures import draw_store
     from landscape.studies.sweep import Grid, Watch, sweep
 
-    grid = Grid(recipe=chosen, batch_sizes=sizes, rules=names, seeds=_seeds(seeds), budget=budget)
+    grid = Grid(
+        recipe=chosen,
+        batch_sizes=sizes,
+        rules=names or (chosen.scale_lr,),
+        seeds=numbers or (chosen.seed,),
+        budget=budget,
+    )
     with bar("run", chosen.epochs) as update, stop_requests(True) as stop:
         watch = Watch(
             say=tell, row=lambda row: update(row["epoch"], accuracy=f"{row['train_accuracy']:.4f}"), stop=stop
@@ -77,9 +85,10 @@ def command(
             watch=watch,
             command=("landscape", *sys.argv[1:]),
         )
-    store = f"{out}/sweep.h5"
-    figures = [str(path) for path in draw_store(store, out, kinds=("sweep",))]
+    store, figures = f"{out}/sweep.h5", []
     missing = sum(found.missing for found in summaries.values())
+    if rows:
+        figures = [str(path) for path in draw_store(store, out, kinds=("sweep",))]
     if as_json:
         status = "stopped" if missing else "complete"
         origin = {"command": ["landscape", *sys.argv[1:]]}
@@ -90,7 +99,7 @@ def command(
         click.echo(line)
     if missing:
         tell(f"{counted(missing, 'run')} of the grid not yet in {out}: other shards, or the same command again")
-    tell(f"wrote {store} and {', '.join(figures)}")
+    tell(f"wrote {', '.join([store, *figures])}")
     return 0
 
 
@@ -105,6 +114,8 @@ def _seeds(text: str) -> tuple[int, ...]:
     try:
         if ":" in text:
             first, end = (int(part) for part in text.split(":"))
+            if end - first > MOST_SEEDS:
+                raise UsageError(f"--seeds {text} are more than {MOST_SEEDS}; name fewer")
             return tuple(range(first, end))
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:

@@ -22,7 +22,7 @@ from .computing import bar, emit, numerical_as_json, stop_requests, tell
 @click.option("--track", multiple=True, metavar="MEASURE", help="Measure along the run: eigen; repeatable.")
 @click.option("--track-every", type=int, default=1, show_default=True, help="Epochs between two measures of --track.")
 @click.option("--track-samples", type=int, default=1000, show_default=True, help="Samples that --track measures on.")
-@click.option("--save-every", type=float, metavar="EPOCHS", help="Keep a checkpoint of the trajectory so often.")
+@click.option("--save-every", type=int, metavar="EPOCHS", help="Keep a checkpoint of the trajectory so often.")
 @click.option("--save-log", type=int, metavar="COUNT", help="Keep so many for each factor of ten in updates.")
 @click.option("--out", metavar="FILE.safetensors", help="Write the checkpoint here, its log and state beside it.")
 @click.option("--resume", is_flag=True, help="Go on from the state beside --out; from the start if there is none.")
@@ -51,7 +51,7 @@ def _train(
     track: tuple[str, ...],
     track_every: int,
     track_samples: int,
-    save_every: float | None,
+    save_every: int | None,
     save_log: int | None,
     **flags: Any,
 ) -> int:

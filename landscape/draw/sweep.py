@@ -30,12 +30,13 @@ def draw_sweep(sweeps: Mapping[str, Sweep], axes: Sequence[Axes]) -> None:
         for index, (label, found) in enumerate(sweeps.items()):
             _band(axis, found.over_seeds(values(found)), _named(label, found), index)
         axis.set(xlabel="batch size", ylabel=name)
-        axis.set_xscale("log", base=2)
-        if name in ("updates", "training time (s)"):
-            axis.set_yscale("log")
         sizes = sorted({int(size) for found in sweeps.values() for size in found.batch_size})
+        if any(np.isfinite(line.get_ydata(orig=True)).any() for line in axis.get_lines()):  # else there is no scale
+            axis.set_xscale("log", base=2)
+            if name in ("updates", "training time (s)"):
+                axis.set_yscale("log", nonpositive="mask")
         axis.set_xticks(sizes, [str(size) for size in sizes], rotation=45 if len(sizes) > 5 else 0)
-        axis.minorticks_off() if len(sizes) > 1 else None
+        axis.minorticks_off()
     axes[0].legend()
 
 
@@ -43,7 +44,7 @@ def _band(axis: Axes, by_size: Mapping[int, Array], label: str, index: int) -> N
     kept = {size: values[np.isfinite(values)] for size, values in by_size.items()}
     sizes = [size for size, values in kept.items() if values.size]
     means = [float(kept[size].mean()) for size in sizes]
-    axis.plot(sizes, means, label=label, **look(index))
+    axis.plot(sizes or [np.nan], means or [np.nan], label=label, **look(index))
     if any(kept[size].size > 1 for size in sizes):
         low, high = ([float(f(kept[size])) for size in sizes] for f in (np.min, np.max))
         axis.fill_between(sizes, low, high, color=look(index)["color"], alpha=BAND, linewidth=0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +14,15 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from .recipe import Recipe
 
-# A phrase of the annotation to what such a field may be, the first that fits.
-TYPES: tuple[tuple[str, tuple[type, ...]], ...] = (
-    ("Mapping", (Mapping,)),
-    ("tuple", (tuple,)),
-    ("float", (float, int)),
-    ("int | str", (int, str)),
-    ("int", (int,)),
-    ("str", (str,)),
-    ("bool", (bool,)),
+# A phrase of the annotation to what such a field may be, in words and types; the first that fits.
+TYPES: tuple[tuple[str, str, tuple[type, ...]], ...] = (
+    ("Mapping", "a table of names and values", (Mapping,)),
+    ("tuple", "a list of numbers", (tuple,)),
+    ("float", "a number", (float, int)),
+    ("int | str", "a whole number or full", (int, str)),
+    ("int", "a whole number", (int,)),
+    ("str", "text", (str,)),
+    ("bool", "true or false", (bool,)),
 )
 
 
@@ -43,9 +45,14 @@ def refuse_value(item: dataclasses.Field[Any], value: Any) -> None:
     annotation, choices = str(item.type), item.metadata["choices"]
     if value is None and "None" in annotation:
         return
-    kinds = next(kinds for phrase, kinds in TYPES if phrase in annotation)
+    words, kinds = next((words, kinds) for phrase, words, kinds in TYPES if phrase in annotation)
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise UsageError(f"{item.name} must be {annotation.removesuffix(' | None')}, got {value!r}")
+        raise UsageError(f"{item.name} must be {words}, got {value!r}")
+    if isinstance(value, Mapping):
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{item.name} must hold text, numbers, lists and tables only: {error}") from error
     if choices and value not in choices:
         raise UsageError(f"unknown {item.name} {value!r}; one of {', '.join(choices)}")
     if isinstance(value, str) and "int" in annotation:
@@ -58,8 +65,8 @@ def refuse_value(item: dataclasses.Field[Any], value: Any) -> None:
 
 def _refuse_number(item: dataclasses.Field[Any], number: Any) -> None:
     bounds: Mapping[str, float] = item.metadata["bounds"]
-    if isinstance(number, float) and not math.isfinite(number):
-        raise UsageError(f"{item.name} must be finite, got {number}")
+    if isinstance(number, (int, float)) and not abs(number) <= sys.float_info.max:
+        raise UsageError(f"{item.name} must be finite, got {str(number)[:20]}")
     if not bounds:
         return
     if isinstance(number, bool) or not isinstance(number, (int, float)):
@@ -127,9 +134,14 @@ def _batch(recipe: Recipe) -> dict[str, bool]:
 def _update(recipe: Recipe) -> dict[str, bool]:
     momentum = recipe.momentum > 0 and recipe.optimizer == "sgd"
     both = recipe.average != "none" and recipe.patience is not None
+    late = recipe.average != "none" and recipe.epochs is not None and recipe.average_from > recipe.epochs
     return {
         "nesterov needs --optimizer sgd and a momentum above 0": recipe.nesterov and not momentum,
         "--average keeps the average and --patience the best weights: give one of them": both,
+        f"average_from {recipe.average_from} is after the last epoch, {recipe.epochs}": late,
+        "--bf16 needs float32 params: torch's autocast leaves float64 alone": recipe.bf16 and recipe.dtype == "float64",
+        "--compile and --ghost-batch do not go together: leave one out": recipe.compile
+        and recipe.ghost_batch is not None,
         "--sam and --conservative are two ways to make an update: give one of them": recipe.sam > 0
         and recipe.conservative > 0,
     }

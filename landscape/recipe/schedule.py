@@ -23,7 +23,8 @@ class Schedule:
     """The schedules of a recipe over N training samples.
 
     The clock is t = samples / N / stretch, in epochs; the stretch is 1, or B / B0 where the regime is adapted
-    (Hoffer et al. 2017): every length of the recipe is then B / B0 times as many passes over the data.
+    (Hoffer et al. 2017): every length of the recipe is then B / B0 times as many passes over the data. With a budget of
+    updates an adapted regime counts these: t = updates / ceil(N / B0), as many as the base batch size makes an epoch.
     """
 
     recipe: Recipe
@@ -36,19 +37,29 @@ class Schedule:
         return self.num_samples if size == FULL else min(int(size), self.num_samples)
 
     @cached_property
+    def base_batch_size(self) -> int:
+        """B0, which like B is never more than all samples."""
+        return min(self.recipe.base_batch_size or self.first_batch_size, self.num_samples)
+
+    @cached_property
     def stretch(self) -> float:
         """Passes over the data for each epoch of the recipe."""
-        recipe = self.recipe
-        return self.first_batch_size / (recipe.base_batch_size or 1) if recipe.regime_adaptation else 1.0
+        return self.first_batch_size / self.base_batch_size if self.recipe.regime_adaptation else 1.0
+
+    @cached_property
+    def _by_updates(self) -> bool:
+        return self.recipe.regime_adaptation and self.recipe.updates is not None
 
     @cached_property
     def peak(self) -> float:
         """The scaled rate: lr B/B0 (linear; Goyal et al. 2017), lr sqrt(B/B0) (Hoffer et al. 2017), or lr."""
-        ratio = self.first_batch_size / (self.recipe.base_batch_size or 1)
+        ratio = self.first_batch_size / self.base_batch_size
         return self.recipe.lr * {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}[self.recipe.scale_lr]
 
     def clock(self, at: Position) -> float:
         """t, in epochs of the recipe."""
+        if self._by_updates:
+            return at.updates / math.ceil(self.num_samples / self.base_batch_size)
         return at.samples / self.num_samples / self.stretch
 
     # -- batch size
@@ -56,7 +67,8 @@ class Schedule:
     @cached_property
     def _cap(self) -> int:
         """Where growth ends: about N/10 by default (Smith et al. 2018)."""
-        return self.recipe.max_batch_size or max(self.num_samples // 10, self.first_batch_size)
+        asked = self.recipe.max_batch_size or self.num_samples // 10
+        return max(self.first_batch_size, min(asked, self.num_samples))
 
     def batch_size(self, at: Position) -> int:
         """Samples of the next update."""
@@ -121,7 +133,8 @@ class Schedule:
         if recipe.samples is not None:
             return (at.samples - skipped) / max(recipe.samples - skipped, 1)
         assert recipe.updates is not None
-        skipped = math.ceil(skipped / self.first_batch_size)
+        size = self.base_batch_size if self._by_updates else self.first_batch_size
+        skipped = warm * math.ceil(self.num_samples / size) * (1.0 if self._by_updates else self.stretch)
         return (at.updates - skipped) / max(recipe.updates - skipped, 1)
 
     @cached_property
@@ -140,6 +153,11 @@ class Schedule:
         if recipe.samples is not None:
             return at.samples >= recipe.samples
         return recipe.epochs is not None and at.samples >= round(recipe.epochs * self.stretch * self.num_samples)
+
+    def beyond(self, at: Position, last: int) -> bool:
+        """Whether the budget was spent already before the last batch, of so many samples."""
+        before = Position(at.samples - last, at.updates - 1)
+        return at.updates > 0 and self.spent(before)
 
     def nominal_updates(self) -> float | None:
         """Updates if every epoch were cut into N / B batches, fractions counted; None without a length.

@@ -56,7 +56,9 @@ def overridden(given: Mapping[str, Any], by: Mapping[str, Any]) -> Recipe:
     values = base | dict(by)
     if not any(name in values for name in (*ENDS, "patience")):
         values["epochs"] = DEFAULT_EPOCHS
-    values.setdefault("lr", default_rate(values.get("optimizer", "sgd")))
+    optimizer = values.get("optimizer", "sgd")
+    if isinstance(optimizer, str):  # what is no text is refused below
+        values.setdefault("lr", default_rate(optimizer))
     return Recipe(**values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,9 +39,19 @@ class RunFiles:
         """What going on needs."""
         return self.checkpoint.with_suffix(".state")
 
+    @property
+    def trajectory(self) -> Path:
+        """The folder of the points of the trajectory."""
+        return self.checkpoint.with_suffix(".trajectory")
+
     def point(self, updates: int) -> Path:
         """A point of the trajectory."""
-        return self.checkpoint.with_suffix(".trajectory") / f"{updates:08d}.safetensors"
+        return self.trajectory / f"{updates:08d}.safetensors"
+
+    def begin(self) -> None:
+        """Removes the points of the trajectory of the run that was here before."""
+        for old in self.trajectory.glob("*.safetensors"):
+            old.unlink()
 
 
 def metrics(recipe: Recipe, log: Training) -> dict[str, Any]:
@@ -49,7 +60,8 @@ def metrics(recipe: Recipe, log: Training) -> dict[str, Any]:
     found: Mapping[str, Any] = log.kept or last
     return {
         "status": str(log.status),
-        **{name: float(found[name]) for name in METRICS},
+        # stored as JSON, in which what is not finite is null
+        **{name: math.nan if found[name] is None else float(found[name]) for name in METRICS},
         "updates": int(log.updates[-1]),
         "epochs": last["epoch"],
         "seconds": last["seconds"],

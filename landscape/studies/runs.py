@@ -23,7 +23,8 @@ from ..data.corruption import changed
 from ..errors import InputError, UsageError, one_line
 from ..models import build_model
 from ..provenance import provenance
-from ..recipe import Recipe, from_json
+from ..recipe import Position, Recipe, Schedule, from_json
+from ..results import Status
 from ..resume import refuse_other
 from ..training import Diverged, Snapshots, Tracking, TrainingState, TrainingWatch, train
 from .runfiles import RunFiles, metrics, write
@@ -41,7 +42,7 @@ class Extras:
     """
 
     each_update: bool = False
-    save_every: float | None = None
+    save_every: int | None = None
     save_log: int | None = None
     tracking: tuple[Tracking, ...] = ()
 
@@ -73,10 +74,7 @@ def run(
         raise UsageError("checkpoints of the trajectory need --out")
     going_on = target is not None and resume and files.exists(target.state)
     if target is not None:
-        files.require_writable(target.checkpoint)
-        for existing in (target.checkpoint, target.state):
-            if files.exists(existing) and not (going_on or overwrite):
-                raise InputError(f"{existing} exists; --resume, --overwrite, or another --out")
+        _refuse_place(target, resume=resume, going_on=going_on, overwrite=overwrite)
     splits = splits or load_data(recipe.data, recipe.data_args)
     first = None if recipe.init is None else load_checkpoint(recipe.init)
     conditions = _conditions(recipe, splits, first, device)
@@ -92,6 +90,8 @@ def run(
             threads=torch.get_num_threads(),
         )
 
+    if target is not None and state is None:
+        target.begin()
     saver = None if target is None else _Saver(target, recipe, conditions, save_every)
     watch = TrainingWatch(
         row=row,
@@ -110,6 +110,22 @@ def run(
         write(target, trained, origin())
     place = None if target is None else str(target.checkpoint)
     return metrics(recipe, trained.log) | {"checkpoint": place, "provenance": origin()}
+
+
+def _refuse_place(target: RunFiles, *, resume: bool, going_on: bool, overwrite: bool) -> None:
+    """InputError where the files cannot be written, or hold another run that may not be replaced."""
+    for place in (target.checkpoint, target.state, target.log):
+        files.require_writable(place)
+    if going_on or overwrite:
+        return
+    if resume and files.exists(target.checkpoint):
+        status = (load_checkpoint(target.checkpoint).metadata or {}).get("status")
+        if status != Status.NON_FINITE:  # a run that diverged before its first state begins anew
+            raise InputError(f"{target.checkpoint} has no state beside it to go on from; --overwrite starts again")
+        return
+    for existing in (target.checkpoint, target.state):
+        if files.exists(existing):
+            raise InputError(f"{existing} exists; --resume, --overwrite, or another --out")
 
 
 def _conditions(recipe: Recipe, splits: Splits, first: Checkpoint | None, device: str) -> dict[str, Any]:
@@ -172,9 +188,7 @@ class _Saver:
         return time.monotonic() - self.saved >= self.wait
 
     def save(self, state: TrainingState) -> None:
-        """Writes a state in the midst of an epoch, where the run is stopped; after one, if it is due."""
-        if state.position == 0 and not self.due():
-            return
+        """Writes a state."""
         began = time.monotonic()
         _write_state(self.target.state, self.recipe, self.conditions, state)
         self.saved = time.monotonic()
@@ -205,15 +219,11 @@ def _read_state(path: Path, recipe: Recipe, conditions: Mapping[str, Any]) -> Tr
     if different:
         raise InputError(f"cannot resume: {path} is of another run ({', '.join(different)} differ); --overwrite")
     refuse_other(str(path), before, conditions)
-    if _beyond(recipe, state):
+    schedule = Schedule(recipe, len(state.order))
+    if schedule.beyond(Position(state.samples, state.updates), int(state.log["batch_size"][-1])):
+        passes = state.samples / len(state.order)
         raise InputError(
-            f"cannot resume: {path} is at epoch {state.epoch}, update {state.updates}, beyond this budget; ask for more"
+            f"cannot resume: {path} is after {passes:g} passes and {state.updates} updates, beyond this budget; "
+            "ask for more"
         )
     return state
-
-
-def _beyond(recipe: Recipe, state: TrainingState) -> bool:
-    """Whether a state lies after the end of a recipe's budget."""
-    passes = state.samples / len(state.order)
-    ends = {"epochs": passes, "updates": state.updates, "samples": state.samples - int(state.log["batch_size"][-1])}
-    return any(getattr(recipe, name) is not None and at > getattr(recipe, name) for name, at in ends.items())

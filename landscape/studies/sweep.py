@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from .. import files
 from ..data import load_data
 from ..data.corruption import changed
-from ..errors import UsageError
+from ..errors import InputError, Stopped, UsageError
 from ..provenance import provenance
 from ..recipe import Position, Recipe, Schedule
 from ..results import Status, Sweep
 from ..results.sweeps import DIVERGED, DONE, MISSED, TODO
 from ..store import Store
+from ..store.file import lock_of
 from ..training import Diverged
 from . import runfiles, runs
 
@@ -61,16 +64,19 @@ class Grid:
 
     def runs(self, samples: int) -> Iterator[Run]:
         """All runs over so many training samples, smallest batches last: the quick ones show first."""
-        base = samples if self.base == "full" else int(self.base)
+        base = samples if self.base == "full" else min(int(self.base), samples)
+        sizes = [samples if size == "full" else min(int(size), samples) for size in self.batch_sizes]
+        if len(set(sizes)) < len(sizes):
+            raise InputError(f"of the batch sizes some hold all {samples} samples alike; give full once")
         for size in sorted(self.batch_sizes, key=lambda s: math.inf if s == "full" else s, reverse=True):
-            for rules in self._alike(size == base):
+            for rules in self._alike(size in (base, self.base)):
                 for seed in self.seeds:
                     rule = rules[0]
                     fields: dict[str, Any] = {"batch_size": size, "scale_lr": rule, "seed": seed}
                     fields["base_batch_size"] = base
                     if self.budget == "updates":
                         assert self.recipe.epochs is not None
-                        each = math.ceil(samples / min(base, samples))
+                        each = math.ceil(samples / base)
                         fields |= {"epochs": None, "updates": int(self.recipe.epochs) * each, "regime_adaptation": True}
                     yield Run(f"b{size}-{rule}-s{seed}", rules, dataclasses.replace(self.recipe, **fields))
 
@@ -141,20 +147,27 @@ def sweep(
         except Diverged as error:
             if watch.say:
                 watch.say(f"{run.name}: {error}")
-    return _summaries(grid, target, planned, count, command)
+        except Stopped as error:
+            raise Stopped(f"stopped in {run.name}; the same command goes on from there") from error
+    # one after another, since each reads what the others trained
+    with FileLock(target / ".sweep.lock"):
+        return _summaries(grid, target, planned, count, command)
 
 
 def _summaries(
     grid: Grid, folder: Path, planned: Sequence[Run], count: int, command: Sequence[str]
 ) -> tuple[dict[str, Sweep], list[dict[str, Any]]]:
     found = {run.name: runfiles.stored_run(folder / f"{run.name}.safetensors", run.recipe) for run in planned}
-    store = Store(folder / "sweep.h5")
+    # a new file each time: what it said of another grid in this folder is gone with that grid's runs
+    place, fresh = folder / "sweep.h5", Store(folder / f".sweep.{os.getpid()}.h5")
     summaries = {}
     for rule in grid.rules:
         of_rule = [run for run in planned if rule in run.rules]
         summaries[rule] = _summary(grid, rule, of_rule, [found[run.name] for run in of_rule], count)
         origin = provenance(command=command, settings=summaries[rule].settings, inputs={}, seconds=0.0, threads=None)
-        store.add(rule, summaries[rule], origin)
+        fresh.add(rule, summaries[rule], origin)
+    os.replace(fresh.path, place)
+    lock_of(fresh.path).unlink(missing_ok=True)
     rows = [
         {"label": run.name, **metrics, "rules": list(run.rules), "recipe": dataclasses.asdict(run.recipe)}
         for run in planned

@@ -11,9 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..data import Samples
-from ..data.samples import named
+from ..data.samples import cut
 from ..errors import InputError
 from ..execution import BATCH_NORMS
+from ..losses import Loss
+from .evaluation import totals
+
+LEAST = 32  # samples of a batch whose statistics are averaged
 
 
 def norms_of(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
@@ -94,26 +98,31 @@ def untracked(model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def re_estimate(model: nn.Module, samples: Samples, batch_size: int) -> None:
+def re_estimate(model: nn.Module, loss: Loss, samples: Samples, batch_size: int) -> None:
     """Running statistics of the params as they are: the average over batches of all samples, in order.
 
-    Izmailov et al. (2018, section 3.2): averaged weights have never seen a batch. One forward pass.
+    Izmailov et al. (2018, section 3.2): averaged weights have never seen a batch. The batches hold about `batch_size`
+    samples each, and no fewer than 32, so that none has too few for a variance. One forward pass.
     """
     layers = [m for m in norms_of(model) if m.track_running_stats]
     if not layers:
         return
     momenta = [m.momentum for m in layers]
     modes = {module: module.training for module in model.modules()}
+    ghosts = {module: module.__dict__.pop("forward") for module in layers if "forward" in module.__dict__}
+    count = max(1, len(samples) // max(batch_size, LEAST))
+    ends = [len(samples) * (i + 1) // count for i in range(count)]
     try:
         model.eval()
         for module in layers:
             module.reset_running_stats()
             module.momentum = None
             module.train()
-        for batch in samples.chunks(batch_size):
-            if len(next(iter(named(batch).values()))) > 1:
-                model(**batch) if isinstance(batch, dict) else model(batch[0])
+        for start, end in zip([0, *ends], ends, strict=False):
+            totals(model, loss, cut(samples.blocks[0], slice(start, end)))
     finally:
+        for module, forward in ghosts.items():
+            setattr(module, "forward", forward)  # noqa: B010 - by instance
         for module, momentum in zip(layers, momenta, strict=True):
             module.momentum = momentum
         for module, training in modes.items():

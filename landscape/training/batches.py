@@ -7,6 +7,7 @@ import torch
 from ..data import Batch, Samples
 from ..data.augment import Augmentation
 from ..data.samples import cut, length, named
+from ..errors import InputError
 from ..recipe import Recipe
 
 # Samples are gathered in the order of the epoch so many bytes at a time, and batches are slices of that: one gather
@@ -22,6 +23,8 @@ class Batches:
         self.count = len(samples)
         self.device = next(iter(named(self.block).values())).device
         self.augmentation = Augmentation(recipe.flip, recipe.crop, recipe.rotate, recipe.shift)
+        if self.augmentation.active and isinstance(self.block, dict):
+            raise InputError("augmentation needs (inputs, targets) data, got dicts of tensors; leave it out")
         self.channels_last = recipe.channels_last
         self.reshuffle = recipe.reshuffle
         self.shuffler = torch.Generator().manual_seed(recipe.seeds["order"])
@@ -76,6 +79,8 @@ class Batches:
         return inputs, targets
 
     def pieces(self, batch: Batch, count: int) -> list[Batch]:
-        """A batch cut into `count` micro-batches, as equal as may be."""
-        size = -(-length(batch) // count)
-        return [cut(batch, slice(start, start + size)) for start in range(0, length(batch), size)]
+        """A batch cut into `count` micro-batches, as equal as may be; no more than it has samples."""
+        samples = length(batch)
+        count = min(count, samples)
+        ends = [samples * (i + 1) // count for i in range(count)]
+        return [cut(batch, slice(start, end)) for start, end in zip([0, *ends], ends, strict=False)]

@@ -26,10 +26,13 @@ class Kept:
         self.count = 0  # points in the average
         self.best: dict[str, Any] = {}
         self.worse = 0  # measurements since the best
+        self.before: dict[str, Any] | None = None  # the state before a measurement that a longer run would not make
 
     @property
     def state(self) -> dict[str, Any]:
-        """All of it, on the CPU."""
+        """All of it, on the CPU, as a longer run would have it here."""
+        if self.before is not None:
+            return self.before
         best = dict(self.best)
         if best:
             best["tensors"] = {name: tensor.detach().cpu() for name, tensor in best["tensors"].items()}
@@ -56,9 +59,16 @@ class Kept:
         self.count += 1
 
     def after_row(
-        self, row: Mapping[str, float], values: Sequence[Tensor], clock: float, tensors: Callable[[], dict[str, Tensor]]
+        self,
+        row: Mapping[str, float],
+        values: Sequence[Tensor],
+        clock: float,
+        tensors: Callable[[], dict[str, Tensor]],
+        *,
+        last: bool,
     ) -> None:
-        """Moves a plain average; notes the best measurement."""
+        """Moves a plain average; notes the best measurement. `last`: it is made only because the run ends here."""
+        self.before = self.state if last else None
         if self.recipe.average == "swa" and row["updates"] > 0 and clock >= self.recipe.average_from:
             if not self.average:
                 self.average = [v.clone() for v in values]

@@ -66,10 +66,16 @@ class Logs:
         rows: Mapping[str, list[float]],
         updates: Mapping[str, list[float]],
         tracked: Mapping[str, list[dict[str, float]]],
+        done: int,
     ) -> None:
-        """Takes up what an earlier part of the run wrote down."""
+        """Takes up what an earlier part of the run wrote down, after so many updates.
+
+        Updates that do not reach there, for a part of the run kept no log of them, are left out.
+        """
         self.rows = {name: list(values) for name, values in rows.items()}
         self.updates = {name: list(values) for name, values in updates.items()}
+        if self.updates["update"][-1:] != [done]:
+            self.updates = {name: [] for name in self.updates}
         self.tracked = {name: [dict(row) for row in found] for name, found in tracked.items()}
 
     # -- as results

@@ -47,6 +47,8 @@ class Machine:
             self.model = self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         if recipe.ghost_batch is not None:
             batch_norm.use_ghosts(self.model, recipe.ghost_batch)
+        if not any(p.requires_grad for p in self.model.parameters()):
+            raise InputError(f"model {recipe.model} has no params to train; let some of them require gradients")
         self.loss: Loss = resolve_loss(recipe.loss)
         self.generator = torch.Generator().manual_seed(recipe.seeds["augment"] ^ APART)
         self.batches = Batches(recipe, self.train_samples, self.generator)
@@ -58,6 +60,7 @@ class Machine:
         self.epoch = self.updates = self.samples = 0
         self.rate, self.batch_size = self.schedule.rate(self.position), self.schedule.batch_size(self.position)
         self.seconds = 0.0
+        self.frozen = False  # batch norms are
         self.chunk: int | None = None  # samples a pass of a measurement, once known
         self.good: Tensors = {}  # those of the last measurement, all finite
         self.initial = self.vector()
@@ -85,11 +88,9 @@ class Machine:
             torch.cuda.synchronize(self.device)
 
     def training_mode(self) -> None:
-        """Training mode, batch norms frozen where that is due; as it was at the epoch's beginning."""
+        """Training mode; batch norms freeze at the next update, where that is due."""
         self.model.train()
-        frozen = self.recipe.freeze_bn
-        if frozen is not None and self.epoch / self.schedule.stretch >= frozen:
-            batch_norm.freeze(self.model)
+        self.frozen = False
 
     def restore(self, state: TrainingState) -> None:
         """Takes up a state, its random generators included."""
@@ -107,7 +108,7 @@ class Machine:
         self.initial = state.initial.to(self.device)
         self.kept.restore(state.kept, self.device)
         self.good = state.good or copied(self.model.state_dict())
-        self.logs.restore(state.log, state.update_log, state.tracked)
+        self.logs.restore(state.log, state.update_log, state.tracked, state.updates)
         self.rate, self.batch_size = state.log["learning_rate"][-1], int(state.log["batch_size"][-1])
 
     def state(self) -> TrainingState:
@@ -133,7 +134,7 @@ class Machine:
             initial=self.initial.cpu(),
             seconds=self.seconds,
             kept=self.kept.state,
-            good=self.good if self.batches.position else {},
+            good={} if self.logs.rows["updates"][-1:] == [self.updates] else self.good,
             log={name: list(values) for name, values in self.logs.rows.items()},
             update_log={name: list(values) for name, values in self.logs.updates.items()},
             tracked={name: [dict(row) for row in rows] for name, rows in self.logs.tracked.items()},

@@ -80,7 +80,8 @@ class _Run(Machine):
                 f"{one_line(error)}"
             ) from error
         if self.watch.snapshots:
-            self.watch.snapshots.save(copied(self.model.state_dict()), 0, 0.0)
+            self._snapshot()
+        self._track()
 
     # -- the loop
 
@@ -88,10 +89,22 @@ class _Run(Machine):
         """Epoch after epoch until the budget is spent, the target reached or patience at its end."""
         while not self._over():
             self._epoch()
-            if self._over() or (self.batches.position == 0 and self.epoch % self.recipe.evaluate_every == 0):
+            if self.batches.position == 0:
+                self._along()
+            if self._due() or self._over():
                 self._measure()
-                if self.watch.save:
+                if self.watch.save and (self.watch.due is None or self.watch.due()):
                     self.watch.save(self.state())
+
+    def _due(self) -> bool:
+        """Whether the splits are measured here, however long the run is."""
+        return self.batches.position == 0 and self.epoch % self.recipe.evaluate_every == 0
+
+    def _along(self) -> None:
+        """Checkpoints of the trajectory and tracked measures at the end of an epoch."""
+        if self.watch.snapshots and self.watch.snapshots.after_epoch(self.epoch):
+            self._snapshot()
+        self._track()
 
     def _over(self) -> bool:
         if self.recipe.target_loss is not None and self.logs.rows["updates"][-1] == self.updates:
@@ -124,6 +137,10 @@ class _Run(Machine):
 
     def _one(self) -> None:
         """One update, and what is noted of it."""
+        frozen = self.recipe.freeze_bn
+        if frozen is not None and not self.frozen and self.schedule.clock(self.position) >= frozen:
+            batch_norm.freeze(self.model)
+            self.frozen = True
         if self.schedule.moves:
             at = self.position
             self.rate, self.batch_size = self.schedule.rate(at), self.schedule.batch_size(at)
@@ -191,21 +208,23 @@ class _Run(Machine):
             "gradient_norm": self.update.last_norm(),
             "seconds": self.seconds,
         }
+        if self.recipe.patience is not None and not self.updates and np.isnan(row[self.recipe.monitor]):
+            raise InputError(
+                f"--patience looks at {self.recipe.monitor}, which these data do not have; name a --monitor"
+            )
         self.logs.row(row)
         self.good = copied(self.model.state_dict())
-        self.kept.after_row(row, self.update.values, self.schedule.clock(self.position), lambda: dict(self.good))
-        self._track(row["epoch"])
-        if self.updates and self.watch.snapshots and self.watch.snapshots.after_epoch(row["epoch"]):
-            self._snapshot()
+        clock = self.schedule.clock(self.position)
+        self.kept.after_row(row, self.update.values, clock, lambda: dict(self.good), last=not self._due())
         if self.watch.row:
             self.watch.row(row)
 
-    def _track(self, epoch: float) -> None:
+    def _track(self) -> None:
         for tracking in self.watch.tracking:
-            if epoch % tracking.every == 0:
+            if self.epoch % tracking.every == 0:
                 values = {name: float(value) for name, value in tracking.measure(self.model).items()}
                 rows = self.logs.tracked.setdefault(tracking.name, [])
-                rows.append({"epoch": epoch, "updates": float(self.updates), **values})
+                rows.append({"epoch": float(self.epoch), "updates": float(self.updates), **values})
 
     # -- the end
 
@@ -235,7 +254,8 @@ class _Run(Machine):
             with torch.no_grad():
                 for mine, average in zip(self.update.values, self.kept.average, strict=True):
                     mine.copy_(average)
-            batch_norm.re_estimate(self.model, self.train_samples, self.batch_size)
+            size = self.recipe.ghost_batch or self.batch_size
+            batch_norm.re_estimate(self.model, self.loss, self.train_samples, size)
             return {**self._last(), "what": self.recipe.average, "points": self.kept.count, **self._measured()}
         best = self.kept.best
         if best:

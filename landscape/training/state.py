@@ -45,7 +45,7 @@ class Snapshots:
     """
 
     save: Callable[[Tensors, int, float], None]
-    every: float | None = None
+    every: int | None = None
     per_decade: int | None = None
 
     def after_update(self, updates: int) -> bool:
@@ -57,7 +57,7 @@ class Snapshots:
             power += 1
         return mark == updates
 
-    def after_epoch(self, epoch: float) -> bool:
+    def after_epoch(self, epoch: int) -> bool:
         """Whether the point after so many epochs is one of those spaced evenly."""
         return self.every is not None and epoch % self.every == 0
 
@@ -75,8 +75,8 @@ class Tracking:
 class TrainingWatch:
     """Callbacks: `row` gets each row of the log, `save` a state now and then, `stop` is asked before each update.
 
-    `due` is asked before each update whether a state should be handed to `save`, which also gets one after each row
-    and where the run is stopped.
+    `due` is asked before each update and after each row whether a state should be handed to `save`, which also gets
+    one where the run is stopped.
     """
 
     row: Callable[[dict[str, float]], None] | None = None

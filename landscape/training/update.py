@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .. import passes
+from .. import memory, passes
 from ..data import Batch
 from ..data.samples import length
-from ..errors import InputError, one_line
+from ..errors import InputError, LandscapeError, one_line
 from ..losses import Loss
 from ..recipe import Recipe
 from . import lists
@@ -122,9 +122,12 @@ class Update:
     def _gradient(self, batch: Batch) -> Gradient:
         try:
             return self._of_mean(batch) if self.plain else self._of_pieces(batch)
-        except ValueError as error:  # batch norm of one sample, as the last batch may hold
+        except (ValueError, RuntimeError) as error:  # batch norm of one sample, as the last batch may hold
+            if memory.out_of_memory(error) or isinstance(error, LandscapeError):
+                raise
+            out = "leave --compile out" if self.recipe.compile else "change --batch-size, --accumulate or --ghost-batch"
             raise InputError(
-                f"a batch of {length(batch)} samples cannot be trained on: {one_line(error)}; change --batch-size"
+                f"a batch of {length(batch)} samples cannot be trained on: {one_line(error)[:200]}; {out}"
             ) from error
 
     def _of_mean(self, batch: Batch) -> Gradient:
@@ -142,10 +145,14 @@ class Update:
         sums: dict[int, Tensor] = {}
         spent: list[Tensor] = []
         counts: list[Tensor | None] = []
+        factors = self._factors(length(batch))
+        begun = 0
         for piece in self.batches.pieces(batch, self.recipe.accumulate):
             with self._arithmetic():
                 outputs, (total, weight) = totals(self.forward, self.loss, piece)
-                noisy = self._noisy(outputs, piece) if self.recipe.multiplicative_noise else total
+                end = begun + length(piece)
+                noisy = total if factors is None else self._noisy(outputs, piece, factors[begun:end])
+                begun = end
             spent.append(torch.stack([total.detach().double(), weight.detach().double()]))
             counts.append(self._correct(outputs, piece))
             for index, part in zip(*self._derivative(noisy), strict=True):
@@ -154,7 +161,8 @@ class Update:
         chosen = sorted(sums)
         parts = [sums[i] for i in chosen]
         if self.recipe.reduction == "mean":
-            parts = lists.scaled(parts, 1 / weight)
+            # a batch whose targets are all ignored weighs nothing and moves nothing
+            parts = lists.scaled(parts, torch.where(weight > 0, 1 / weight, torch.zeros_like(weight)))
         correct = None if counts[0] is None else torch.stack([c for c in counts if c is not None]).sum()
         return Gradient(chosen, parts, total / weight, correct)
 
@@ -165,14 +173,19 @@ class Update:
         chosen = [i for i, part in enumerate(found) if part is not None]
         return chosen, [found[i] for i in chosen]
 
-    def _noisy(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """sum_i z_i l_i with z_i ~ N(1, sigma^2), drawn on the CPU (Hoffer et al. 2017, section 4)."""
+    def _factors(self, count: int) -> Tensor | None:
+        """z_i ~ N(1, sigma^2) of a batch, drawn on the CPU (Hoffer et al. 2017, section 4); None without noise."""
+        if not self.recipe.multiplicative_noise:
+            return None
+        drawn = torch.randn(count, generator=self.batches.generator, dtype=torch.float64)
+        z = 1 + self.recipe.multiplicative_noise * drawn
+        return z.to(self.values[0].device, self.values[0].dtype, non_blocking=True)
+
+    def _noisy(self, outputs: Tensor, batch: Batch, factors: Tensor) -> Tensor:
+        """sum_i z_i l_i."""
         assert self.loss.per_sample is not None
         assert not isinstance(batch, dict)
-        sums = self.loss.per_sample(outputs, batch[1])[0]
-        drawn = torch.randn(len(sums), generator=self.batches.generator, dtype=torch.float64)
-        z = 1 + self.recipe.multiplicative_noise * drawn
-        return (sums * z.to(sums.device, sums.dtype, non_blocking=True)).sum()
+        return (self.loss.per_sample(outputs, batch[1])[0] * factors).sum()
 
     def _correct(self, outputs: object, batch: Batch) -> Tensor | None:
         return passes.correct(outputs, batch) if self.told else None
