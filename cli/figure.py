@@ -7,7 +7,18 @@ import click
 from . import options
 from .computing import emit
 
-KINDS = ("training", "eigenpairs", "trace", "density", "sharpness", "line", "plane")
+KINDS = (
+    "training",
+    "updates",
+    "tracked",
+    "sweep",
+    "eigenpairs",
+    "trace",
+    "density",
+    "sharpness",
+    "line",
+    "plane",
+)
 
 
 @click.command("figure")

@@ -4,9 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from kinds import sweep, tracked, updates
+from landscape_cli import figure
 
 from landscape import draw as drawing
-from landscape.results import Density, Eigenpairs, Line, Plane, Sharpness, Status, Trace, Training
+from landscape.results import KINDS, Density, Eigenpairs, Line, Plane, Sharpness, Status, Trace, Training
 from landscape.store import Store
 from landscape.studies.figures import draw_store
 
@@ -146,3 +147,7 @@ def test_draw_takes_any_result():
         plt.close(figure)
     with pytest.raises(TypeError):
         drawing.draw(3)
+
+
+def test_every_kind_that_is_drawn_can_be_chosen():
+    assert set(figure.KINDS) == set(KINDS) - {"eigenvectors"}

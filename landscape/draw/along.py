@@ -10,16 +10,16 @@ from matplotlib.axes import Axes
 from ..results import Tracked, Updates
 from .style import COLOURS, look
 
+NAMES = {"eigen": "largest eigenvalue of the Hessian"}  # of tracked measures, for the label of an axis
 SMOOTH = 100  # points that a curve of all updates is averaged into
 
 
 def draw_tracked(runs: Mapping[str, Tracked], axes: Axes) -> None:
-    """The first column of a measure over epochs, a line for each run; eigenvalues with 2 / rate where they have it."""
+    """The first column of a measure over epochs, a line for each run."""
     measures = {run.measure for run in runs.values()}
     for index, (label, run) in enumerate(runs.items()):
         axes.plot(run.epoch, run.values[:, 0], label=label, markevery=max(1, len(run.epoch) // 12), **look(index))
-    name = next(iter(runs.values())).columns[0].replace("_", " ")
-    axes.set(xlabel="epochs", ylabel=f"{name} ({' / '.join(sorted(measures))})")
+    axes.set(xlabel="epochs", ylabel=" / ".join(NAMES.get(measure, measure) for measure in sorted(measures)))
     positive = [run.values[:, 0] for run in runs.values()]
     if all((values[np.isfinite(values)] > 0).all() for values in positive):
         axes.set_yscale("log")

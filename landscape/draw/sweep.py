@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from ..results import Sweep
 from ..results.base import Array
@@ -35,6 +36,8 @@ def draw_sweep(sweeps: Mapping[str, Sweep], axes: Sequence[Axes]) -> None:
             axis.set_xscale("log", base=2)
             if name in ("updates", "training time (s)"):
                 axis.set_yscale("log", nonpositive="mask")
+                axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_xticks(sizes, [str(size) for size in sizes], rotation=45 if len(sizes) > 5 else 0)
         axis.minorticks_off()
     axes[0].legend()

@@ -27,7 +27,7 @@ def main(arguments=None):
         print(json.dumps(alone(asked.only[0], asked.size, asked.seed, asked.plant)))
         return 0
     rows = []
-    for name in asked.only or CAMPAIGNS:
+    for name in asked.only or [name for name in CAMPAIGNS if CAMPAIGNS[name].group == asked.group]:
         campaign = CAMPAIGNS[name]
         size = asked.size or max(1, round(campaign.full * asked.share) if asked.full else campaign.small)
         print(f"{name}: {size} ...", end=" ", file=sys.stderr, flush=True)
@@ -45,9 +45,10 @@ def main(arguments=None):
 
 def options(arguments=None):
     """What the command line asks for."""
-    parser = argparse.ArgumentParser(prog="tests/faults", description="Fault campaigns of the store.")
+    parser = argparse.ArgumentParser(prog="tests/faults", description="Fault campaigns.")
     parser.add_argument("--full", action="store_true", help="full sizes, not those of the tests")
     parser.add_argument("--share", type=float, default=1.0, help="of the full sizes")
+    parser.add_argument("--group", choices=("store", "training"), default="store", help="of campaigns")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=CAMPAIGNS, metavar="NAME", help=", ".join(CAMPAIGNS))
     parser.add_argument("--size", type=int, help="of each campaign")

@@ -13,11 +13,12 @@ import h5py
 from .table import CAMPAIGNS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+SUBJECTS = {"store": "the store", "training": "training"}
 SHOWN = 20  # failures of a campaign that are written out
 PAGE = """\
-# Reliability of the store and of training
+# Reliability of {subject}
 
-Written by `make campaign-store`; do not edit.
+Written by `make campaign-{group}`; do not edit.
 
 {date}, commit {commit}. {versions}.
 
@@ -37,6 +38,8 @@ def write(path, rows, asked):
     """The page, from the rows of the campaigns."""
     failed = [line for row in rows for line in _failed(row)]
     text = PAGE.format(
+        group=asked.group,
+        subject=SUBJECTS[asked.group],
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         commit=_commit(),
         versions=_versions(),
@@ -63,6 +66,7 @@ def _failed(row):
 def _call(asked):
     words = ["python tests/faults"]
     words += ["--full"] * asked.full + [f"--share {asked.share:g}"] * (asked.share != 1.0)
+    words += [f"--group {asked.group}"] * (asked.group != "store")
     words += [f"--seed {asked.seed}"] + [f"--size {asked.size}"] * bool(asked.size)
     return " ".join([*words, *(["--only", *asked.only] if asked.only else [])])
 
@@ -70,7 +74,7 @@ def _call(asked):
 def _commit():
     """The short hash; `+ changes` where the sources differ from it. The page itself does not count."""
     commit = _git("rev-parse", "--short", "HEAD")
-    return commit + (" + changes" if _git("status", "--porcelain", "--", ".", ":!docs/reliability.md") else "")
+    return commit + (" + changes" if _git("status", "--porcelain", "--", ".", ":!docs/reliability*.md") else "")
 
 
 def _git(*words):

@@ -19,6 +19,7 @@ class Campaign:
     small: int
     what: str
     failure: str
+    group: str = "store"  # of which page it is
 
 
 CAMPAIGNS = {
@@ -52,6 +53,7 @@ CAMPAIGNS = {
         "`kill -9` of training at a random update, or at a random time, in each regime in turn; then gone on with",
         "going on is refused; a state is older than the one before; the tensors, what was kept or a row of the logs "
         "differ by a bit from an uninterrupted run; a temporary is left",
+        group="training",
     ),
     "full-disk": Campaign(
         disk.full_disk,
