@@ -43,7 +43,9 @@ class Recipe:
     # -- what is trained
     data: str = _field("Data: digits, mnist, fashion_mnist, cifar10, cifar100, or a SPEC.", "digits")
     data_args: Mapping[str, Any] = _arguments("Argument of the data; repeatable.")
-    model: str = _field("Model: a built-in name, or a SPEC.", "mlp")
+    model: str = _field(
+        "Model: mlp, cnn, f1, c1 ... c4, lenet, lenet300, resnet20/32/44/56, vgg9/11/16, or a SPEC.", "mlp"
+    )
     model_args: Mapping[str, Any] = _arguments("Argument of the model; repeatable.")
     loss: str = _field("Loss: cross_entropy, mse, or a SPEC of loss(outputs, targets).", "cross_entropy")
     init: str | None = _field("Checkpoint whose tensors the run begins with (Keskar's piggy-backing).", None)
@@ -51,7 +53,11 @@ class Recipe:
     # -- changes of the training samples, made once
     train_samples: int | None = _field("Train on the first N of a fixed permutation.  [default: all]", None, low=1)
     label_noise: float = _field("Share of train labels that are drawn at random; 1: random labels.", 0.0, low=0, high=1)
-    pixels: str = _field("Zhang et al. 2017.", "true", choices=("true", "shuffled", "random", "gaussian"))
+    pixels: str = _field(
+        "Pixels: as they are; shuffled alike; shuffled for each image; drawn (Zhang et al. 2017).",
+        "true",
+        choices=("true", "shuffled", "random", "gaussian"),
+    )
     data_seed: int = _field("Seed of label noise and pixels, apart from that of the run.", 0, low=0)
 
     # -- augmentation, drawn anew for each batch
