@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,6 @@ from ..recipe import Position, Recipe, Schedule
 from ..results import Status, Sweep
 from ..results.sweeps import DIVERGED, DONE, MISSED, TODO
 from ..store import Store
-from ..store.file import lock_of
 from ..training import Diverged
 from . import runfiles, runs
 
@@ -158,16 +157,17 @@ def _summaries(
     grid: Grid, folder: Path, planned: Sequence[Run], count: int, command: Sequence[str]
 ) -> tuple[dict[str, Sweep], list[dict[str, Any]]]:
     found = {run.name: runfiles.stored_run(folder / f"{run.name}.safetensors", run.recipe) for run in planned}
-    # a new file each time: what it said of another grid in this folder is gone with that grid's runs
-    place, fresh = folder / "sweep.h5", Store(folder / f".sweep.{os.getpid()}.h5")
     summaries = {}
-    for rule in grid.rules:
-        of_rule = [run for run in planned if rule in run.rules]
-        summaries[rule] = _summary(grid, rule, of_rule, [found[run.name] for run in of_rule], count)
-        origin = provenance(command=command, settings=summaries[rule].settings, inputs={}, seconds=0.0, threads=None)
-        fresh.add(rule, summaries[rule], origin)
-    os.replace(fresh.path, place)
-    lock_of(fresh.path).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        fresh = Store(Path(scratch) / "sweep.h5")
+        for rule in grid.rules:
+            of_rule = [run for run in planned if rule in run.rules]
+            summaries[rule] = _summary(grid, rule, of_rule, [found[run.name] for run in of_rule], count)
+            settings = summaries[rule].settings
+            origin = provenance(command=command, settings=settings, inputs={}, seconds=0.0, threads=None)
+            fresh.add(rule, summaries[rule], origin)
+        # a new file each time: what it said of another grid in this folder is gone with that grid's runs
+        files.write_atomically(folder / "sweep.h5", fresh.path.read_bytes())
     rows = [
         {"label": run.name, **metrics, "rules": list(run.rules), "recipe": dataclasses.asdict(run.recipe)}
         for run in planned
