@@ -100,6 +100,7 @@ def test_gradual_warm_up_rises_from_the_unscaled_rate_in_equal_steps():
 def test_constant_warm_up_jumps():
     found = schedule(batch_size=64, base_batch_size=8, scale_lr="linear", lr=0.1, warmup=2, warmup_shape="constant")
     assert rates(found, 0, 1.9, 2, 9) == pytest.approx([0.1, 0.1, 0.8, 0.8])
+    assert rates(schedule(lr=0.4, warmup=4, warmup_shape="constant"), 0, 5) == [0.4, 0.4]  # nothing was scaled
     assert rates(schedule(lr=0.4, warmup=4), 0, 1, 2, 4) == pytest.approx([0, 0.1, 0.2, 0.4])
     assert rates(schedule(lr=0.4, warmup=4, warmup_lr=0.2), 0, 2, 4) == pytest.approx([0.2, 0.3, 0.4])
 
@@ -191,7 +192,6 @@ def test_from_one_sample_to_all(asked, got):
         ({"schedule": "cosine", "epochs": None, "target_loss": 0.1}, "length"),
         ({"scale_lr": "sqrt"}, "base-batch-size"),
         ({"regime_adaptation": True}, "base-batch-size"),
-        ({"warmup": 2, "warmup_shape": "constant"}, "warmup-lr"),
         ({"average": "swa", "patience": 3}, "one of them"),
         ({"sam": 0.1, "conservative": 0.1}, "one of them"),
         ({"batch_size": "half"}, "full"),

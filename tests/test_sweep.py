@@ -30,6 +30,8 @@ def test_a_grid_holds_every_combination_once():
     assert all(run.recipe.scale_lr == run.rules[0] for run in runs)
     warm = Recipe(**(vars(BASE) | {"warmup": 1}))
     assert len(list(grid(recipe=warm).runs(200))) == 12  # from zero, or from the unscaled rate
+    flat = Recipe(**(vars(BASE) | {"warmup": 1, "warmup_shape": "constant"}))
+    assert len(list(grid(recipe=flat).runs(200))) == 10
     assert {run.recipe.base_batch_size for run in runs} == {20}
     assert runs[0].name == "bfull-none-s0"
 

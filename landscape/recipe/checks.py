@@ -104,7 +104,6 @@ def _rate(recipe: Recipe) -> dict[str, bool]:
     steps, decays = list(recipe.milestones), list(recipe.decay)
     of_step, exponential = recipe.schedule == "step", recipe.schedule == "exponential"
     unscaled = recipe.scale_lr == "none"
-    flat = recipe.warmup > 0 and recipe.warmup_shape == "constant" and unscaled and recipe.warmup_lr is None
     cyclic = "cyclic" in (recipe.schedule, recipe.batch_schedule)
     based = not unscaled or recipe.regime_adaptation
     return {
@@ -115,7 +114,6 @@ def _rate(recipe: Recipe) -> dict[str, bool]:
         f"--schedule exponential takes one decay, got {len(decays)}": exponential and len(decays) != 1,
         "a cyclic schedule and --cycle need each other": cyclic != (recipe.cycle is not None),
         "--scale-lr and --regime-adaptation need --base-batch-size": based and recipe.base_batch_size is None,
-        "--warmup-shape constant without --scale-lr needs --warmup-lr": flat,
     }
 
 

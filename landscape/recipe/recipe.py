@@ -104,7 +104,7 @@ class Recipe:
     warmup: float = _field("Epochs of warm-up.", 0.0, low=0)
     warmup_shape: str = _field("Warm-up at one rate, or rising.", "gradual", choices=("gradual", "constant"))
     warmup_lr: float | None = _field(
-        "Rate of its start.  [default: --lr before scaling; 0 without scaling]", None, low=0
+        "Rate of its start.  [default: --lr before scaling; 0 if gradual without scaling]", None, low=0
     )
     schedule: str = _field(
         "Learning rate over epochs.", "constant", choices=("constant", "step", "cosine", "exponential", "cyclic")

@@ -101,10 +101,10 @@ class Schedule:
         """Learning rate of the next update."""
         recipe, clock = self.recipe, self.clock(at)
         if clock < recipe.warmup:
-            start = recipe.warmup_lr
+            start, gradual = recipe.warmup_lr, recipe.warmup_shape == "gradual"
             if start is None:
-                start = recipe.lr if recipe.scale_lr != "none" else 0.0
-            rise = clock / recipe.warmup if recipe.warmup_shape == "gradual" else 0.0
+                start = 0.0 if gradual and recipe.scale_lr == "none" else recipe.lr
+            rise = clock / recipe.warmup if gradual else 0.0
             return start + (self.peak - start) * rise
         return self.peak * self._factor(clock, at)
 

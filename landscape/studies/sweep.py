@@ -81,7 +81,9 @@ class Grid:
 
     def _alike(self, at_base: bool) -> list[tuple[str, ...]]:
         """Rules that give the same run: all of them at the base batch size, unless a warm-up begins elsewhere."""
-        same = at_base and (self.recipe.warmup == 0 or self.recipe.warmup_lr is not None)
+        recipe = self.recipe
+        begins_alike = recipe.warmup == 0 or recipe.warmup_lr is not None or recipe.warmup_shape == "constant"
+        same = at_base and begins_alike
         return [self.rules] if same else [(rule,) for rule in self.rules]
 
 
