@@ -136,6 +136,19 @@ def test_a_longer_run_is_one_that_was_never_short(here, short, kept):
     assert all(torch.equal(a[key], b[key]) for key in b)
 
 
+@pytest.mark.parametrize("kept", [{"average": "swa"}, {"patience": 9, "monitor": "train_loss"}, {"average": "ema"}, {}])
+@pytest.mark.parametrize("budget", [{"epochs": 1.5}, {"updates": 5}, {"epochs": 3}])
+def test_resuming_what_has_ended_changes_nothing(here, budget, kept):
+    recipe, path = Recipe(**TINY, **budget, **kept, evaluate_every=2), here / "a.safetensors"
+    runs.run(recipe, path)
+    before = load_checkpoint(path), runfiles.read_log(path)
+    runs.run(recipe, path, resume=True)
+    after = load_checkpoint(path), runfiles.read_log(path)
+    assert all(torch.equal(before[0].tensors[key], after[0].tensors[key]) for key in before[0].tensors)
+    assert before[1].kept == after[1].kept
+    np.testing.assert_array_equal(before[1].train_loss, after[1].train_loss)
+
+
 def test_the_last_finite_point_survives_a_stop_between_measurements():
     """Saved after an epoch that is not measured, gone on with, diverged: the point is still that of the measurement."""
     recipe = Recipe(**TINY, epochs=8, evaluate_every=4, schedule="step", milestones=(2,), decay=(1e30,))

@@ -87,6 +87,9 @@ class _Run(Machine):
 
     def go(self) -> None:
         """Epoch after epoch until the budget is spent, the target reached or patience at its end."""
+        if self.updates and not self._due() and self._over():
+            # ended already, at a measurement that its state leaves out for longer runs
+            self._consider({name: values[-1] for name, values in self.logs.rows.items()})
         while not self._over():
             self._epoch()
             if self.batches.position == 0:
@@ -214,10 +217,14 @@ class _Run(Machine):
             )
         self.logs.row(row)
         self.good = copied(self.model.state_dict())
-        clock = self.schedule.clock(self.position)
-        self.kept.after_row(row, self.update.values, clock, lambda: dict(self.good), last=not self._due())
+        self._consider(row)
         if self.watch.row:
             self.watch.row(row)
+
+    def _consider(self, row: Mapping[str, float]) -> None:
+        """Lets what is kept move by a measurement."""
+        clock = self.schedule.clock(self.position)
+        self.kept.after_row(row, self.update.values, clock, lambda: dict(self.good), last=not self._due())
 
     def _track(self) -> None:
         for tracking in self.watch.tracking:
