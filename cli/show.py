@@ -151,44 +151,32 @@ def _described(entry: Entry) -> dict[str, Any]:
 
 def _summary(result: Any) -> str:
     """What was found, in a few words."""
-    from landscape.results import (
-        Density,
-        Eigenpairs,
-        Eigenvectors,
-        Line,
-        Plane,
-        Sharpness,
-        Sweep,
-        Trace,
-        Tracked,
-        Training,
-        Updates,
-    )
+    from landscape import results
 
     match result:
-        case Training():
+        case results.Training():
             return f"{int(result.updates[-1])} updates, train loss {result.train_loss[-1]:.4g}"
-        case Updates():
+        case results.Updates():
             return f"{len(result.update)} updates, loss of the last batch {result.loss[-1]:.4g}"
-        case Tracked():
+        case results.Tracked():
             return f"{result.measure}: {len(result.epoch)} points, last {result.columns[0]} {result.values[-1, 0]:.4g}"
-        case Sweep():
+        case results.Sweep():
             return f"{result.rule}: {len(result.batch_size)} runs at equal {result.budget}"
-        case Eigenpairs() if not result.eigenvalues.size:
+        case results.Eigenpairs() if not result.eigenvalues.size:
             return "no eigenvalues"
-        case Eigenpairs():
+        case results.Eigenpairs():
             return f"{len(result.eigenvalues)} eigenvalues, {result.which}: top {result.eigenvalues[0]:.4g}"
-        case Eigenvectors():
+        case results.Eigenvectors():
             return "{} params, {} vectors".format(*result.vectors.shape)
-        case Trace():
+        case results.Trace():
             return f"{result.operator}: {result.value:.4g} +- {result.stderr:.1g}"
-        case Density():
+        case results.Density():
             return "{}: {} probes of {} nodes".format(result.operator, *result.nodes.shape)
-        case Line():
+        case results.Line():
             barrier = "" if result.barrier is None else f", barrier {result.barrier:.4g}"
             return f"{len(result.alpha)} points{barrier}"
-        case Plane():
+        case results.Plane():
             return f"{len(result.alpha)} x {len(result.beta)} points, {int(result.evaluated.sum())} evaluated"
-        case Sharpness():
+        case results.Sharpness():
             return f"{result.measure}, epsilon {result.epsilon:g}: {result.value:.4g} at loss {result.loss:.4g}"
     return ""

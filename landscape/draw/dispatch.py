@@ -39,7 +39,8 @@ def draw(result: Result, ax: Axes | None = None, *, label: str = "") -> Axes:
         case Training():
             draw_training({label or "run": result}, axes, axes.inset_axes((0.6, 0.6, 0.38, 0.38)))
         case Updates():
-            draw_updates({label or "run": result}, axes, axes.inset_axes((0.6, 0.6, 0.38, 0.38)))
+            axes.set_axis_off()
+            draw_updates({label or "run": result}, *(axes.inset_axes((x, 0.0, 0.4, 1.0)) for x in (0.0, 0.6)))
         case Tracked():
             draw_tracked({label or result.measure: result}, axes)
         case Sweep():

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from .. import specs
 from ..data import Samples, load_data
 from ..data.corruption import changed
+from ..errors import UsageError
 from ..objective import Objective
 from ..operators import Hessian
 from ..recipe import Recipe
@@ -39,7 +39,7 @@ def tracking(name: str, recipe: Recipe, samples: int, every: int) -> Tracking:
     Raises UsageError for an unknown name. The run does not notice: modes and random states are put back.
     """
     if name not in MEASURES:
-        raise specs.unknown("measure", name, MEASURES)
+        raise UsageError(f"unknown measure {name!r} to track; there are: {', '.join(MEASURES)}")
     found: list[Samples] = []
 
     def measure(model: nn.Module) -> Mapping[str, float]:

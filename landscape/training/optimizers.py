@@ -98,7 +98,7 @@ def _groups(
 
 def optimizer_of(recipe: Recipe, params: Sequence[nn.Parameter]) -> Optimizer:
     """The optimiser of a recipe for these params."""
-    # biases and the params of norms are those of one axis (Goyal et al. 2017, section 5.3 leaves out the norms')
+    # biases and the params of norms are those of one axis (Goyal et al. 2017 leave out the norms')
     spared = [recipe.decay_on == "weights" and p.dim() < 2 for p in params]
     decays = [0.0 if spare else recipe.weight_decay for spare in spared]
     data = [p.detach() for p in params]  # the same storage
