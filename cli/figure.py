@@ -17,7 +17,9 @@ KINDS = (
     "density",
     "sharpness",
     "line",
+    "layer-lines",
     "plane",
+    "path",
 )
 
 

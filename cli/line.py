@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import options
+from . import options, slicing
 from .computing import bar, checked_store, numerical_as_json, obtain, present, tell
 
 if TYPE_CHECKING:
+    from landscape.results import LayerLines, Line
+    from landscape.store import Store
     from landscape.studies.keeping import Attempt
+    from landscape.studies.measured import Minimum
 
 
 @click.command("line")
@@ -23,29 +27,43 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--direction",
-    type=click.Choice(["random"]),
+    type=click.Choice(["random", "eigen", "gradient", "file"]),
     default="random",
     show_default=True,
-    help="Direction from one minimum.",
+    help="Direction from one minimum: random, the Hessian's leading eigenvector, the gradient, or from a file.",
 )
-@options.normalize
-@options.what_to_measure("float32", None, bn=False)
+@slicing.direction_files
+@slicing.normalize
 @click.option(
-    "--bn",
-    type=click.Choice(["eval", "interpolate", "batch"]),
-    help="Batch norm: stored statistics of the first minimum, statistics that move with the params, or those of "
-    "batches of --bn-batch samples.  [default: interpolate between minima, else eval]",
+    "--curve",
+    type=click.Choice(["linear", "sincos"]),
+    default="linear",
+    show_default=True,
+    help="Between minima: (1-a) w + a w', or cos(pi a/2) w + sin(pi a/2) w' (Keskar et al. 2017).",
 )
+@click.option(
+    "--align",
+    type=click.Choice(["none", "permutation"]),
+    default="none",
+    show_default=True,
+    help="Between minima: permute the second's hidden units to fit the first's (Ainsworth et al. 2023).",
+)
+@click.option("--restarts", type=int, default=3, show_default=True, help="Random starts of --align; the best is kept.")
+@click.option("--layers", is_flag=True, help="Move one layer at a time, each on a line of its own.")
+@click.option("--curvature", is_flag=True, help="Add the Hessian's largest eigenvalue at each point.")
+@options.what_to_measure("float32", None, bn=False, samples=False)
+@slicing.samples
+@slicing.bn
 @options.resume
 @options.storing
 def command(checkpoints: tuple[str, ...], as_json: bool, **flags: Any) -> int:
-    """Loss and accuracy between two minima, or along a random direction from one.
+    """Loss and accuracy between two minima, or along a direction from one.
 
     \b
     Example:
       landscape line runs/small.safetensors runs/large.safetensors --out r.h5
     """
-    with numerical_as_json("line", as_json):
+    with numerical_as_json("layer-lines" if flags["layers"] else "line", as_json):
         return _line(checkpoints, as_json, **flags)
 
 
@@ -53,63 +71,192 @@ def _line(
     checkpoints: tuple[str, ...],
     as_json: bool,
     span: str | None,
-    direction: str,  # noqa: ARG001 - one kind so far
-    normalize: str,
+    direction: str,
+    files: tuple[str, ...],
+    normalize: str | None,
+    with_biases: bool,
+    curve: str,
+    align: str,
+    restarts: int,
+    layers: bool,
+    curvature: bool,
+    samples: str | None,
+    share: float | None,
     bn: str | None,
     resume: bool,
     out: str | None,
     overwrite: bool,
     **flags: Any,
 ) -> int:
+    _check(checkpoints, curve, align, restarts, layers=layers, curvature=curvature)
+    slicing.check_policy(bn, flags["split"])
+    count, auto, wanted = slicing.numbers(samples, share)
+    default = "-1:2:61" if len(checkpoints) == 2 else "-1:1:51"
+    alphas = options.positions(span or default, "--range")
+    directions = slicing.chosen(direction, normalize, with_biases, files, flags["seed"], count=1)
+    store = checked_store(out, resume=resume)
+    asked = options.request(bn="batch" if bn == "batch" else "eval", samples=count, **flags)
+    from landscape.studies.measured import set_up
+
+    job = _Job(
+        store,
+        partial(obtain, store, overwrite=overwrite, resume=resume),
+        directions,
+        {"bn": None if bn == "batch" else bn, "bn_batch": asked.bn_batch},
+        alphas,
+        curve=curve,
+        restarts=restarts if align == "permutation" else None,
+        layers=layers,
+        curvature=curvature,
+    )
+    setup = set_up(asked, list(checkpoints))
+    minima, (label, result, provenance) = slicing.measure(job, setup, count, auto, wanted)
+    _tell_lost(label, result, minima[0])
+    return present(result, label, provenance, _text(result), as_json)
+
+
+def _check(
+    checkpoints: tuple[str, ...], curve: str, align: str, restarts: int, *, layers: bool, curvature: bool
+) -> None:
     from landscape.errors import UsageError
 
     if len(checkpoints) > 2:
         raise UsageError(f"a line takes one or two checkpoints, got {len(checkpoints)}")
-    default = "-1:2:61" if len(checkpoints) == 2 else "-1:1:51"
-    alphas = options.positions(span or default, "--range")
-    store = checked_store(out, resume=resume)
-    asked = options.request(bn="batch" if bn == "batch" else "eval", **flags)
+    if len(checkpoints) < 2 and (curve != "linear" or align != "none"):
+        raise UsageError("--curve sincos and --align permutation are between two minima; give two checkpoints")
+    if layers and (curve != "linear" or curvature):
+        raise UsageError("--layers goes with neither --curve sincos nor --curvature")
+    if restarts < 0:
+        raise UsageError(f"--restarts must not be negative, got {restarts}")
+
+
+class _Job:
+    """One line as it was asked for, at minima over any number of samples."""
+
+    def __init__(
+        self,
+        store: Store | None,
+        obtained: Any,
+        directions: Any,
+        policy: dict[str, Any],
+        alphas: list[float],
+        *,
+        curve: str,
+        restarts: int | None,
+        layers: bool,
+        curvature: bool,
+    ) -> None:
+        self.store, self.obtained, self.directions, self.policy = store, obtained, directions, policy
+        self.alphas, self.curve, self.restarts = alphas, curve, restarts
+        self.layers, self.curvature = layers, curvature
+
+    def ends(self, minima: list[Minimum], store: Store | None, obtained: Any) -> tuple[Any, str, dict[str, Any]]:
+        """What the line goes to from the first minimum, its label, and how that came about."""
+        start = minima[0]
+        if len(minima) == 1:
+            from landscape.studies.slicing import chosen_directions
+
+            found, made = chosen_directions(start, self.directions, 1, obtained, store)
+            return found[0], start.label, made
+        from landscape.slices.courses import refuse_other_objective
+
+        end = minima[1].objective
+        refuse_other_objective(start.objective, end)
+        made: dict[str, Any] = {"kind": "between", "ends": [minimum.label for minimum in minima]}
+        if self.curve != "linear":
+            made["curve"] = self.curve
+        if self.restarts is not None:
+            from landscape.alignment import align
+
+            aligned = align(start.objective, end, restarts=self.restarts, seed=self.directions.seed)
+            end = aligned.objective
+            made["align"] = {name: getattr(aligned, name) for name in ("distance_before", "distance", "moved")}
+        return end, f"{start.label}--{minima[1].label}", made
+
+    def slice(self, start: Minimum, end: Any, alphas: list[float], *, curvature: bool) -> tuple[Any, dict[str, Any]]:
+        """The function that makes the slice, its first arguments bound, and what identifies its result."""
+        from landscape.slices import Curvature, layer_lines, line
+        from landscape.slices.layers import settings as of_layers
+        from landscape.slices.line import settings
+
+        about: dict[str, Any] = {"split": start.split, "test": start.test, **self.policy}
+        if self.layers:
+            identity = of_layers(start.objective, end, alphas, **about)
+            return partial(layer_lines, start.objective, end, alphas, **about), identity
+        about |= {"curve": self.curve, "curvature": Curvature() if curvature else None}
+        return partial(line, start.objective, end, alphas, **about), settings(start.objective, end, alphas, **about)
+
+    def pilot(self, minima: list[Minimum]) -> Line | LayerLines:
+        """A thin slice, kept nowhere; without the curvature, which says nothing about samples."""
+        from landscape.slices.budget import thinned
+
+        end, _, _ = self.ends(minima, None, partial(obtain, None, overwrite=False))
+        make, _ = self.slice(minima[0], end, thinned(self.alphas, slicing.PILOT["line"]), curvature=False)
+        return make()
+
+    def measured(self, minima: list[Minimum], about: dict[str, Any]) -> slicing.Measured:
+        """Label, result and provenance of the whole slice."""
+        from landscape.slices.layers import layers_of
+
+        start = minima[0]
+        end, label, made = self.ends(minima, self.store, self.obtained)
+        make, identity = self.slice(start, end, self.alphas, curvature=self.curvature)
+        lines = len(layers_of(start.objective.layout)) if self.layers else 1
+
+        def compute(attempt: Attempt) -> Any:
+            with bar("line", lines * len(identity["alphas"])) as update:
+                return make(made=made | about, partial=attempt.partial, watch=attempt.watch(update))
+
+        result, provenance = self.obtained(label, identity, compute, minima=minima)
+        return label, result, provenance
+
+
+def _tell_lost(label: str, result: Any, start: Minimum) -> None:
     from landscape.execution import has_batch_norm
-    from landscape.results import NON_FINITE, Line
-    from landscape.slices import line
-    from landscape.slices.line import settings
-    from landscape.studies.measured import measured
-    from landscape.studies.slicing import described, directions_from
+    from landscape.results import NON_FINITE
 
-    minima = measured(asked, list(checkpoints))
-    start = minima[0]
-    if len(minima) == 2:
-        end, label = minima[1].objective, f"{start.label}--{minima[1].label}"
-        made = {"kind": "between", "ends": [minimum.label for minimum in minima]}
-    else:
-        end, label = directions_from(start.objective, asked.seed, normalize)[0], start.label
-        made = described(asked.seed, normalize)
-    about: dict[str, Any] = {"split": start.split, "test": start.test, "bn": None if bn == "batch" else bn}
-
-    def compute(attempt: Attempt) -> Line:
-        with bar("line", len(alphas)) as update:
-            going_on: dict[str, Any] = {"partial": attempt.partial, "watch": attempt.watch(update)}
-            return line(start.objective, end, alphas, **about, made=made, **going_on)
-
-    identity = settings(start.objective, end, alphas, **about)
-    result, provenance = obtain(store, label, identity, compute, minima=minima, overwrite=overwrite, resume=resume)
-    assert isinstance(result, Line)
     lost = int((result.point_status == NON_FINITE).sum())
     if lost:
-        hint = "; --bn batch evaluates with batch statistics" if has_batch_norm(start.objective.model) else ""
-        tell(f"{label}: {lost} of {len(result.alpha)} points are not finite{hint}")
-    return present(result, label, provenance, _text(result), as_json)
+        hint = "; --bn recompute gives each point its own statistics" if has_batch_norm(start.objective.model) else ""
+        tell(f"{label}: {lost} of {result.point_status.size} points are not finite{hint}")
 
 
 def _text(result: Any) -> list[str]:
-    names = ["loss", "accuracy", "test_loss", "test_accuracy"]
+    if result.kind == "layer-lines":
+        return _of_layers(result)
+    names = ["loss", "accuracy", "test_loss", "test_accuracy", "eigenvalue"]
     shown = [name for name in names if getattr(result, name) is not None]
     rows = ["   alpha" + "".join(f"{name:>15}" for name in shown)]
     for i, alpha in enumerate(result.alpha):
         rows.append(f"{alpha:8.3f}" + "".join(f"{getattr(result, name)[i]:15.6g}" for name in shown))
+    if "align" in result.direction:
+        about = result.direction["align"]
+        rows.append(
+            f"aligned: distance {about['distance_before']:.4g} to {about['distance']:.4g}, "
+            f"{about['moved']:.1%} of the hidden units moved"
+        )
     if result.barrier is not None:
         rows.append(
-            f"barrier {result.barrier:.6g}"
-            + ("" if result.error_barrier is None else f"   error barrier {result.error_barrier:.6g}")
+            f"barrier {_with_interval(result, 'barrier')}"
+            + ("" if result.error_barrier is None else f"   error barrier {_with_interval(result, 'error_barrier')}")
+        )
+    return rows
+
+
+def _with_interval(result: Any, name: str) -> str:
+    low, high = getattr(result, f"{name}_low"), getattr(result, f"{name}_high")
+    return f"{getattr(result, name):.6g}" + ("" if low is None else f" [{low:.4g}, {high:.4g}]")
+
+
+def _of_layers(result: Any) -> list[str]:
+    """A row a layer: what its line costs at most, and where it ends."""
+    import numpy as np
+
+    rows = [f"{'layer':<24}{'unit length':>14}{'loss at 0':>14}{'largest':>14}{'at alpha':>10}{'at the end':>14}"]
+    middle = int(np.argmin(np.abs(result.alpha)))
+    for name, length, loss in zip(result.layers, result.unit_lengths, result.loss, strict=True):
+        worst = int(np.nanargmax(loss)) if np.isfinite(loss).any() else 0
+        rows.append(
+            f"{name:<24}{length:14.4g}{loss[middle]:14.6g}{loss[worst]:14.6g}{result.alpha[worst]:10.3f}{loss[-1]:14.6g}"
         )
     return rows

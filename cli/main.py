@@ -25,12 +25,14 @@ COMMANDS = {
     "density": ("density", "Distribution of the eigenvalues of a curvature matrix."),
     "sharpness": ("sharpness", "Keskar's sharpness of a minimum."),
     "line": ("line", "Loss along a direction, or between two minima."),
-    "plane": ("plane", "Loss over a plane around a minimum."),
+    "plane": ("plane", "Loss over a plane: around a minimum, through minima, along a run."),
+    "path": ("path", "Train a curve between two minima; loss along it."),
     "figure": ("figure", "Draw what a result file holds."),
     "show": ("show", "List what a result file holds."),
     "verify": ("verify", "Check a result file."),
     "merge": ("merge", "Join result files of several machines or shards."),
-    "export": ("export", "Write results as CSV, JSON or npz."),
+    "export": ("export", "Write results as CSV, JSON, npz or surface files."),
+    "import": ("import_", "Take up a surface file of loss-landscape (Li et al. 2018)."),
 }
 
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
-def _stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+def stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in the order of the help."""
+
     def decorate(command: Command) -> Command:
         for option in reversed(options):
             command = option(command)
@@ -34,7 +36,7 @@ def _seed(_context: click.Context, _option: click.Parameter, value: int) -> int:
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
-what_to_train = _stack(
+what_to_train = stack(
     click.option(
         "--model",
         metavar="SPEC",
@@ -49,7 +51,7 @@ what_to_train = _stack(
 
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 
-machine = _stack(
+machine = stack(
     device,
     click.option(
         "--seed", type=int, default=0, show_default=True, callback=_seed, help="Seed of what is drawn at random."
@@ -57,12 +59,14 @@ machine = _stack(
 )
 
 
-def what_to_measure(dtype: str, split: str | None, *, bn: bool = True) -> Callable[[Command], Command]:
+def what_to_measure(
+    dtype: str, split: str | None, *, bn: bool = True, samples: bool = True
+) -> Callable[[Command], Command]:
     """The flags that name what is measured; `dtype` and `split` are this command's defaults.
 
-    A command with a --bn of its own takes `bn=False`.
+    A command with a --bn or a --samples of its own takes `bn=False`, `samples=False`.
     """
-    return _stack(
+    return stack(
         what_to_train,
         click.option("--l2", type=float, default=0.0, show_default=True, help="Adds l2/2 |w|^2 to the objective."),
         click.option(
@@ -71,7 +75,9 @@ def what_to_measure(dtype: str, split: str | None, *, bn: bool = True) -> Callab
             default=split,
             help=f"Samples.  [default: {split or 'both, where there is a test split'}]",
         ),
-        click.option("--samples", type=int, help="The first N of a fixed permutation.  [default: all]"),
+        click.option("--samples", type=int, help="The first N of a fixed permutation.  [default: all]")
+        if samples
+        else stack(),
         click.option("--params", metavar="GLOB", help="Only the params of these names, e.g. 'layers.0.*'; rest fixed."),
         click.option(
             "--bn",
@@ -81,7 +87,7 @@ def what_to_measure(dtype: str, split: str | None, *, bn: bool = True) -> Callab
             help="Batch norm: stored statistics, or those of batches of --bn-batch samples.",
         )
         if bn
-        else _stack(),
+        else stack(),
         click.option("--bn-batch", type=int, help="Samples that share batch statistics.  [default: 256]"),
         machine,
         click.option(
@@ -97,17 +103,9 @@ def what_to_measure(dtype: str, split: str | None, *, bn: bool = True) -> Callab
     )
 
 
-normalize = click.option(
-    "--normalize",
-    type=click.Choice(["filter", "layer", "model", "none"]),
-    default="filter",
-    show_default=True,
-    help="Scale of random directions (Li et al. 2018).",
-)
-
 resume = click.option("--resume", is_flag=True, help="Go on from the part that --out holds.")
 
-products = _stack(
+products = stack(
     click.option(
         "--hvp",
         type=click.Choice(["auto", "double", "linearize"]),
@@ -128,7 +126,7 @@ operator = click.option(
     help="The matrix.",
 )
 
-storing = _stack(
+storing = stack(
     click.option("--out", metavar="FILE.h5", help="Store the result here; a second run finds it."),
     click.option("--overwrite", is_flag=True, help="Compute again what --out holds already."),
     as_json,
@@ -138,7 +136,7 @@ storing = _stack(
 max_matvecs = click.option("--max-matvecs", type=int, default=1000, show_default=True, help="Budget of products.")
 
 # what every command about a curvature matrix takes
-of_matrix = _stack(operator, products, what_to_measure("float32", "train"), resume, storing)
+of_matrix = stack(operator, products, what_to_measure("float32", "train"), resume, storing)
 
 
 def request(

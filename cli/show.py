@@ -175,6 +175,11 @@ def _summary(result: Any) -> str:
         case results.Line():
             barrier = "" if result.barrier is None else f", barrier {result.barrier:.4g}"
             return f"{len(result.alpha)} points{barrier}"
+        case results.LayerLines():
+            return f"{len(result.layers)} layers of {len(result.alpha)} points"
+        case results.Path():
+            barrier = "" if result.barrier is None else f", barrier {result.barrier:.4g}"
+            return f"{result.curve}: {len(result.t)} points, {result.epochs} epochs{barrier}"
         case results.Plane():
             return f"{len(result.alpha)} x {len(result.beta)} points, {int(result.evaluated.sum())} evaluated"
         case results.Sharpness():

@@ -25,6 +25,7 @@ _PUBLIC = {
     "subspace_overlap": "subspace",
     "line": "slices",
     "plane": "slices",
+    "path": "paths",
     "random_direction": "slices",
     "keskar": "sharpness",
     "Recipe": "recipe",
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
         Hessian,
         Shifted,
     )
+    from .paths import path
     from .quadrature import spectral_density
     from .recipe import Recipe
     from .results import Density, Eigenpairs, Line, Plane, Sharpness, Status, Trace, Training

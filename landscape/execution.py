@@ -79,6 +79,29 @@ def measuring(model: nn.Module, *, batch_statistics: bool) -> Iterator[None]:
                 setattr(module, "track_running_stats", tracking)  # noqa: B010
 
 
+@contextmanager
+def estimating(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode but for its batch norms, which average the statistics of what passes; all put back after.
+
+    For functional_call with statistics of its own: those are written to in place, and not the model's.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    layers = [m for m in model.modules() if isinstance(m, BATCH_NORMS) and m.track_running_stats]
+    momenta = [layer.momentum for layer in layers]
+    try:
+        for module, _ in modes:
+            module.training = False
+        for layer in layers:
+            layer.training, layer.momentum = True, None  # None: the average over all batches
+        with exact_kernels(model):
+            yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        for module, training in modes:
+            module.training = training
+
+
 def no_recomputation() -> AbstractContextManager[None]:
     """Refuses activation checkpointing: its backward would run the model again after its params were put back."""
     return torch.autograd.graph.disable_saved_tensors_hooks(

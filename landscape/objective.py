@@ -190,19 +190,19 @@ class Objective:
         """L at this point. One forward pass."""
         return self.evaluate().loss
 
-    @memory.recovering
     def evaluate(self) -> Evaluation:
-        """Value, its standard error over samples, and accuracy. One forward pass, one host synchronisation.
+        """Value, its standard error over samples (or groups of them), accuracy. One forward pass."""
+        return self.measured().evaluation()
 
-        The error is that of a ratio of sums, sqrt(N/(N-1) sum_i (s_i - L w_i)^2) / W (Cochran 1977, section 6.4):
-        over samples for built-in losses; over groups of samples for a user's callable.
-        """
+    @memory.recovering
+    def measured(self) -> passes.Measured:
+        """Value and accuracy on the device, with the part that each sample has in them. One forward pass."""
         tally, parts = passes.Tally(), self.parts()
         with self.running(), torch.no_grad():
             for batch in self.samples.chunks(self.chunk):
                 outputs, total = self.forward(parts, batch)
                 tally.add(self.loss, outputs, batch, total)
-            return tally.evaluation(self._penalty())
+            return tally.measured(self._penalty())
 
     @memory.recovering
     def value_and_gradient(self) -> tuple[float, Tensor]:

@@ -29,32 +29,75 @@ class Evaluation:
     accuracy: float
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Loss and accuracy at a point, and what each group of samples has to do with them.
+
+    A group is a sample for built-in losses, for a user's callable one of 32 groups of a chunk.
+    loss, accuracy: scalars; influence (G,): (s_i - L w_i) / W, which sum to zero; error_influence (G,): that of the
+    error, (1 - hit_i - E) / N. All in float64, on the device. The standard error over samples of a combination of
+    losses at several points, sum_k c_k L_k, follows from the same combination of influences, since the points share
+    their samples (linearisation of a ratio of sums, Cochran 1977, section 6.4).
+    """
+
+    loss: Tensor
+    accuracy: Tensor
+    influence: Tensor
+    error_influence: Tensor
+
+    def evaluation(self) -> Evaluation:
+        """As plain numbers. One host synchronisation."""
+        return Evaluation(*torch.stack([self.loss, stderr(self.influence), self.accuracy]).tolist())
+
+
+def stderr(influence: Tensor) -> Tensor:
+    """sqrt(G/(G-1) sum_i u_i^2) of the influences u_i of G groups of samples; nan for a single one."""
+    count = len(influence)
+    factor = math.sqrt(count / (count - 1)) if count > 1 else math.nan
+    return influence.square().sum().sqrt() * factor
+
+
 class Tally:
-    """Sums over chunks for an Evaluation, kept on the device until the end: one host synchronisation."""
+    """Sums over chunks for Measured, kept on the device until the end."""
 
     def __init__(self) -> None:
-        self.totals: list[Tensor] = []
         self.groups: list[tuple[Tensor, Tensor]] = []
-        self.correct: list[Tensor] = []
-        self.num_samples = 0
+        self.totals: list[Tensor] = []
+        self.hits: list[Tensor] = []
+        self.counts: list[int] = []
 
     def add(self, loss: Loss, outputs: Any, batch: Batch, total: Totals) -> None:
         """Counts one chunk."""
         sums, weights = group_totals(loss, outputs, batch, total)
         self.groups.append((sums.double(), weights.double()))
         self.totals.append(torch.stack([part.double() for part in total]))
-        self.correct.append(correct(outputs, batch))
-        self.num_samples += length(batch)
+        self.hits.append(_grouped(hits(outputs, batch), len(sums)))
+        self.counts += [len(part) for part in torch.arange(length(batch)).split(_size(length(batch), len(sums)))]
 
-    def evaluation(self, penalty: Tensor) -> Evaluation:
-        """Value with its penalty, standard error of a ratio of sums (Cochran 1977, section 6.4), accuracy."""
+    def measured(self, penalty: Tensor) -> Measured:
+        """The loss with its penalty, the accuracy, and the influences of the groups."""
         total_sum, total_weight = torch.stack(self.totals).sum(0)
         sums, weights = (torch.cat(parts) for parts in zip(*self.groups, strict=True))
-        spread = (sums - sums.sum() / weights.sum() * weights).square().sum().sqrt()
-        factor = math.sqrt(len(sums) / (len(sums) - 1)) if len(sums) > 1 else math.nan
-        error = spread * factor / weights.sum()
-        accuracy = torch.stack(self.correct).sum() / self.num_samples
-        return Evaluation(*torch.stack([total_sum / total_weight + penalty, error, accuracy]).tolist())
+        found = torch.cat(self.hits)
+        counts = torch.tensor(self.counts, dtype=torch.float64, device=sums.device)
+        accuracy = found.sum() / counts.sum()
+        return Measured(
+            total_sum / total_weight + penalty,
+            accuracy,
+            (sums - sums.sum() / weights.sum() * weights) / weights.sum(),
+            (accuracy * counts - found) / counts.sum(),
+        )
+
+
+def _size(samples: int, groups: int) -> int:
+    return math.ceil(samples / groups)
+
+
+def _grouped(per_sample: Tensor, groups: int) -> Tensor:
+    """Sums over groups of samples; nan for one group where there is nothing to sum."""
+    if len(per_sample) == groups:
+        return per_sample
+    return torch.stack([part.sum() for part in per_sample.split(_size(len(per_sample), groups))])
 
 
 class LossOfBatch(nn.Module):
@@ -144,13 +187,18 @@ def suspects(first: Sequence[Tensor | None]) -> list[str]:
     return list(names)
 
 
-def correct(outputs: Any, batch: Batch) -> Tensor:
-    """Number of samples whose largest output is their class; nan where there are no classes."""
+def hits(outputs: Any, batch: Batch) -> Tensor:
+    """1 for a sample whose largest output is its class, else 0, in float64; nan where there are no classes."""
     targets = named(batch).get("targets")
     if isinstance(outputs, Tensor) and outputs.dim() == 2 and targets is not None:
         if targets.dim() == 1 and not targets.is_floating_point():
-            return (outputs.argmax(1) == targets).sum().double()
+            return (outputs.argmax(1) == targets).double()
         if targets.shape == outputs.shape and outputs.shape[1] > 1:
-            return (outputs.argmax(1) == targets.argmax(1)).sum().double()
+            return (outputs.argmax(1) == targets.argmax(1)).double()
     device = outputs.device if isinstance(outputs, Tensor) else next(iter(named(batch).values())).device
-    return torch.tensor(math.nan, dtype=torch.float64, device=device)
+    return torch.full((length(batch),), math.nan, dtype=torch.float64, device=device)
+
+
+def correct(outputs: Any, batch: Batch) -> Tensor:
+    """Number of samples whose largest output is their class; nan where there are no classes."""
+    return hits(outputs, batch).sum()

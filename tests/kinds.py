@@ -6,7 +6,9 @@ from landscape.results import (
     Density,
     Eigenpairs,
     Eigenvectors,
+    LayerLines,
     Line,
+    Path,
     Plane,
     Sharpness,
     Status,
@@ -55,15 +57,71 @@ def line(tag=0, **changed):
         "accuracy": np.linspace(0, 1, 7),
         "test_loss": AWKWARD * 2,
         "test_accuracy": np.linspace(1, 0, 7),
+        **dict.fromkeys(("test_loss_stderr", "difference_stderr", "error_difference_stderr"), AWKWARD / 2),
+        "eigenvalue": AWKWARD,
+        "eigenvalue_residual": np.full(7, 1e-3),
         "point_status": np.array([0, 1, 2, 1, 1, 0, 1], dtype=np.uint8),
         "unit_length": 12.5,
-        "barrier": -0.5,
-        "error_barrier": float("nan"),
+        **BARRIERS,
+        "num_samples": 1437,
         "bn": "interpolate",
         "split": "train",
         "direction": {"kind": "between", "ends": ["small", "large"]},
     }
     return Line(**(fields | changed))
+
+
+BARRIERS = {
+    **{"barrier": -0.5, "barrier_low": -0.0, "barrier_high": np.inf},
+    **{"error_barrier": float("nan"), "error_barrier_low": 1 / 3, "error_barrier_high": 5e-324},
+}
+
+
+def layer_lines(tag=0, **changed):
+    grid = np.arange(6.0).reshape(2, 3) / 7
+    columns = ("loss", "loss_stderr", "accuracy", "test_loss", "test_loss_stderr", "test_accuracy", "difference_stderr")
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "layer-lines", "tag": tag},
+        "layers": ("0", "head.2"),
+        "alpha": np.array([0.0, 0.5, 1.0]),
+        **dict.fromkeys(columns, grid),
+        "point_status": np.ones((2, 3), dtype=np.uint8),
+        "unit_lengths": np.array([2.5, np.nan]),
+        "num_samples": 7,
+        "split": "train",
+        "bn": "recompute",
+        "direction": {"kind": "between", "ends": ["small", "large"]},
+    }
+    return LayerLines(**(fields | changed))
+
+
+def path(tag=0, **changed):
+    columns = ("loss", "loss_stderr", "accuracy", "test_loss", "test_loss_stderr", "test_accuracy")
+    columns = (*columns, "difference_stderr", "error_difference_stderr")
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "path", "tag": tag},
+        "t": np.array([0.0, 0.25, 1.0]),
+        **dict.fromkeys(columns, np.array([1 / 3, 0.25, 5e-324])),
+        "point_status": np.ones(3, dtype=np.uint8),
+        "curve": "polychain",
+        "bends": np.arange(8.0, dtype=np.float32).reshape(2, 4) / 7,
+        "velocity": np.arange(8.0).reshape(2, 4) / 3,
+        "epochs": 2,
+        "updates": 46,
+        "epoch": np.array([1, 2]),
+        "epoch_loss": np.array([0.5, np.nan]),
+        "length": 13.5,
+        "distance": 11.25,
+        **BARRIERS,
+        **{"max_error": 0.25, "max_end_error": 0.125, "max_test_error": 1 / 3, "max_test_end_error": -0.0},
+        "num_samples": 7,
+        "split": "train",
+        "bn": "recompute",
+        "direction": {"kind": "between", "ends": ["small", "large"]},
+    }
+    return Path(**(fields | changed))
 
 
 def plane(tag=0, **changed):
@@ -79,8 +137,18 @@ def plane(tag=0, **changed):
         "test_loss": grid[::-1],
         "test_accuracy": grid * 0,
         "point_status": np.ones((3, 5), dtype=np.uint8),
+        **dict.fromkeys(("test_loss_stderr", "difference_stderr"), grid / 3),
+        "tolerance": 0.01,
+        "interpolation_error": 0.0,
         "unit_lengths": np.array([2.5, 3.5]),
         "cosine": -1e-17,
+        "explained": np.array([0.75, 5e-324]),
+        "marks": ("small", "large", "é"),
+        **dict.fromkeys(("mark_alpha", "mark_beta", "mark_residual", "mark_loss"), np.array([0.0, -0.0, 1 / 3])),
+        "trajectory": ("small", "small"),
+        **{f"trajectory_{name}": np.array([0.5, 1 / 3]) for name in ("alpha", "beta", "residual", "distance")},
+        "num_samples": 0,
+        "bn": "eval",
         "split": "test",
         "direction": {"kind": "random", "seed": 3, "normalize": "filter", "left out": "params of one dimension"},
     }
@@ -227,7 +295,9 @@ MAKERS = {
     "density": density,
     "eigenpairs": eigenpairs,
     "eigenvectors": eigenvectors,
+    "layer-lines": layer_lines,
     "line": line,
+    "path": path,
     "plane": plane,
     "sharpness": sharpness,
     "sweep": sweep,
@@ -236,6 +306,7 @@ MAKERS = {
     "training": training,
     "updates": updates,
 }
+OF_TEST = ("test_loss", "test_loss_stderr", "test_accuracy")
 NONES = {
     "density": ("trace_stderr", "num_outliers_stderr", "num_samples", "num_classes", "loss"),
     "eigenpairs": (
@@ -249,8 +320,42 @@ NONES = {
     ),  # fmt: skip
     "eigenvectors": (),
     "trace": ("layers", "layer_value", "layer_stderr", "num_samples", "loss"),
-    "line": ("accuracy", "test_loss", "test_accuracy", "barrier", "error_barrier"),
-    "plane": ("accuracy", "test_loss", "test_accuracy"),
+    "layer-lines": ("accuracy", "difference_stderr", "num_samples", *OF_TEST),
+    "line": (
+        "accuracy",
+        *OF_TEST,
+        "difference_stderr",
+        "error_difference_stderr",
+        "eigenvalue",
+        "eigenvalue_residual",
+        *BARRIERS,
+        "num_samples",
+    ),
+    "path": (
+        "accuracy",
+        *OF_TEST,
+        "difference_stderr",
+        "error_difference_stderr",
+        *BARRIERS,
+        "velocity",
+        "max_error",
+        "max_end_error",
+        "max_test_error",
+        "max_test_end_error",
+        "num_samples",
+    ),
+    "plane": (
+        "accuracy",
+        *OF_TEST,
+        "difference_stderr",
+        "tolerance",
+        "interpolation_error",
+        "explained",
+        *(f"mark{rest}" for rest in ("s", "_alpha", "_beta", "_residual", "_loss")),
+        *(f"trajectory{rest}" for rest in ("", "_alpha", "_beta", "_residual", "_distance")),
+        "num_samples",
+        "bn",
+    ),
     "sharpness": ("stderr",),
     "sweep": (),
     "tracked": (),

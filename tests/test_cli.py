@@ -59,11 +59,16 @@ CONTRACT = {
         "plane net.safetensors --x 0:1:2 --y=-1:1:3 --samples 100 --out r.h5",
         "alpha beta loss loss_stderr evaluated",
     ),
+    "path": (
+        "path net.safetensors wide/net.safetensors --epochs 1 --points 3 --samples 100 --out r.h5",
+        "t loss accuracy barrier",
+    ),
     "show": ("show stored.h5", "entries"),
     "figure": ("figure stored.h5 --out drawn", "files"),
     "verify": ("verify stored.h5", "problems"),
     "merge": ("merge stored.h5 --out r.h5", "entries"),
     "export": ("export stored.h5 --out drawn", "files"),
+    "import": ("import surface.h5 --out r.h5", "entries"),
 }
 LABELS = {
     "train": "other",
@@ -74,13 +79,15 @@ LABELS = {
     "sharpness": "net",
     "line": "runs-net--wide-net",
     "plane": "net",
+    "path": "runs-net--wide-net",
     "show": None,
     "figure": None,
     "verify": None,
     "merge": None,
     "export": None,
+    "import": "surface",
 }
-STORING = ["eigen", "trace", "density", "sharpness", "line", "plane"]
+STORING = ["eigen", "trace", "density", "sharpness", "line", "plane", "path"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -105,8 +112,10 @@ def runs(one_thread, tmp_path_factory):
         for text in (
             "eigen net.safetensors -k 1 --out stored.h5",
             "line net.safetensors --range 0:1:2 --out stored.h5",
+            "export stored.h5 --kind line --format surface --out .",
         ):
             assert run(text.split()) == 0
+        next(folder.glob("*.surface.h5")).rename("surface.h5")
     return folder
 
 
@@ -115,7 +124,7 @@ def here(runs, tmp_path, monkeypatch):
     """A fresh copy of that folder as the current one."""
     folder = tmp_path / "runs"
     (folder / "wide").mkdir(parents=True)
-    for name in (CKPT, f"wide/{CKPT}", "stored.h5"):
+    for name in (CKPT, f"wide/{CKPT}", "stored.h5", "surface.h5"):
         (folder / name).write_bytes((runs / name).read_bytes())
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

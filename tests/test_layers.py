@@ -16,7 +16,7 @@ LAYERS = (
     {"objective"},
     {"products"},
     {"operators"},
-    {"krylov", "spectrum", "traces", "quadrature", "subspace", "slices", "sharpness"},
+    {"krylov", "spectrum", "traces", "quadrature", "subspace", "alignment", "slices", "paths", "sharpness"},
     {"store"},
     {"draw"},
     {"studies"},

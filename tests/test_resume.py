@@ -53,9 +53,9 @@ def test_all_that_differs_is_named_with_the_way_back():
 def test_points_go_on_where_they_stopped():
     asked = []
 
-    def measure(index):
-        asked.append(index)
-        return None if index == 4 else {"loss": index / 3}
+    def measure(indices):
+        asked.extend(indices)
+        return [None if index == 4 else {"loss": index / 3} for index in indices]
 
     def build(status):
         return plane(status=status, loss=points.values["loss"], point_status=points.status)
@@ -75,6 +75,22 @@ def test_points_go_on_where_they_stopped():
     assert points.status.ravel().tolist() == [1] * 4 + [2] + [1] * 10
     with pytest.raises(InputError, match="shape"):
         Points((5, 3), ("loss",)).take_over(left[-1])
+
+
+def test_points_are_measured_in_the_same_groups_wherever_the_work_was_cut():
+    asked = []
+
+    def measure(indices):
+        asked.append(indices)
+        return [{"loss": float(index)} for index in indices]
+
+    chosen = np.array([7, 1, 2, 11, 5])
+    points = Points((3, 5), ("loss",))
+    points.status.flat[1] = 1  # one of the first group is there already: the group is measured again
+    points.status.flat[5] = 1  # all of the last group
+    points.evaluate(measure, lambda _: plane(), Watch(), only=chosen, group=2)
+    assert asked == [[7, 1], [2, 11]]
+    assert np.flatnonzero(points.status).tolist() == [1, 2, 5, 7, 11]
 
 
 # -- journal --------------------------------------------------------------------------------------------------------

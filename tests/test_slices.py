@@ -10,6 +10,7 @@ from landscape import Objective, line, plane, random_direction
 from landscape.errors import InputError, Stopped
 from landscape.results import Status
 from landscape.slices import Watch, normalised
+from landscape.slices.barriers import barriers
 
 
 def symmetric(n, seed=0):
@@ -184,12 +185,13 @@ def test_lines_between_other_objectives_are_refused():
 
 
 def test_the_error_barrier_is_that_of_the_accuracies():
-    from landscape.slices.line import barriers
-
     alpha = np.array([-1.0, 0.0, 0.5, 1.0])
     loss, accuracy = np.array([9.0, 1.0, 4.0, 2.0]), np.array([0.0, 0.9, 0.5, 0.7])
-    assert barriers(alpha, loss, accuracy) == (pytest.approx(2.5), pytest.approx(0.3))
-    assert barriers(alpha[1:3], loss[1:3], accuracy[1:3]) == (None, None)
+    stderr = np.array([1.0, 0.0, 0.5, 0.0])
+    of_loss, of_error = barriers(alpha, loss, accuracy, stderr, stderr / 10)
+    assert of_loss == (pytest.approx(2.5), pytest.approx(2.5 - 0.979982), pytest.approx(2.5 + 0.979982))
+    assert of_error == (pytest.approx(0.3), pytest.approx(0.3 - 0.0979982), pytest.approx(0.3 + 0.0979982))
+    assert barriers(alpha[1:3], loss[1:3], accuracy[1:3], stderr[1:3], stderr[1:3]) == (None, None)
 
 
 def test_a_line_of_a_block_leaves_the_other_params_where_they_are():

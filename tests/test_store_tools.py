@@ -49,7 +49,7 @@ def test_a_file_of_every_version_opens(version):
     with h5py.File(path) as file:
         assert file.attrs["schema_version"] == version
     entries = Store(path).entries()
-    assert {entry.result.kind for entry in entries} == ({*MAKERS} if version == SCHEMA_VERSION else {*V1_KINDS})
+    assert {entry.result.kind for entry in entries} == {k for k in MAKERS if SINCE.get(k, 1) <= version}
     for entry in entries:
         if entry.name != entry.result.kind:  # the parts beside
             continue
@@ -57,14 +57,27 @@ def test_a_file_of_every_version_opens(version):
         given = MAKERS[kind]() if entry.label == "small" else MAKERS[kind](tag=1, **dict.fromkeys(NONES[kind]))
         for field in stored_fields(type(given)):
             value = getattr(given, field.name)
-            if version < SCHEMA_VERSION and field.name in NEWER.get(kind, ()):
+            if any(version < since and field.name in named.get(kind, ()) for since, named in NEWER.items()):
                 value = None
             assert same(getattr(entry.result, field.name), value), field.name
     assert any(entry.stopped for entry in entries)
 
 
-NEWER = {"training": {"samples", "batch_size", "gradient_norm", "weight_norm", "kept"}}  # fields from version 3 on
-V1_KINDS = ("density", "eigenpairs", "eigenvectors", "line", "plane", "sharpness", "trace", "training")
+# The version from which on a kind is there, or a field of an older kind.
+SINCE = {"updates": 3, "tracked": 3, "sweep": 3, "layer-lines": 4, "path": 4}
+OF_SLICES = {"test_loss_stderr", "difference_stderr", "num_samples"}
+NEWER = {
+    3: {"training": {"samples", "batch_size", "gradient_norm", "weight_norm", "kept"}},
+    4: {
+        "line": OF_SLICES
+        | {"error_difference_stderr", "eigenvalue", "eigenvalue_residual"}
+        | {f"{name}_{end}" for name in ("barrier", "error_barrier") for end in ("low", "high")},
+        "plane": OF_SLICES
+        | {"tolerance", "interpolation_error", "explained", "bn"}
+        | {f"mark{rest}" for rest in ("s", "_alpha", "_beta", "_residual", "_loss")}
+        | {f"trajectory{rest}" for rest in ("", "_alpha", "_beta", "_residual", "_distance")},
+    },
+}
 
 
 def test_the_newest_file_holds_every_field_of_every_kind():
@@ -138,7 +151,9 @@ def test_netcdf4_sees_axes_and_units(store):
     store.add("net", plane())
     with netCDF4.Dataset(store.path) as file:
         found = file["net/plane"]
-        assert {name: len(axis) for name, axis in found.dimensions.items()} == {"alpha": 3, "beta": 5, "axis": 2}
+        assert {name: len(axis) for name, axis in found.dimensions.items()} == {
+            **{"alpha": 3, "beta": 5, "axis": 2, "mark": 3, "step": 2}
+        }
         assert found["loss"].dimensions == ("alpha", "beta")
         assert found["loss"].units == "loss"
 
@@ -192,7 +207,7 @@ def part(done=7, **changed):
     return plane(**({"status": Status.STOPPED} | columns | rest | changed))
 
 
-OTHERS = ("loss_stderr", "accuracy", "test_loss", "test_accuracy")
+OTHERS = ("loss_stderr", "accuracy", "test_loss", "test_loss_stderr", "test_accuracy", "difference_stderr")
 
 
 def test_a_result_whose_axes_contradict_is_not_stored(store):
@@ -583,6 +598,8 @@ def test_exported_csv_is_one_table_for_each_set_of_axes(store, tmp_path):
         "r.csv",
         "r-net-plane-alpha-beta.csv",
         "r-net-plane-axis.csv",
+        "r-net-plane-mark.csv",
+        "r-net-plane-step.csv",
         "r-net-eigenpairs-pair.csv",
         "r-net-training-epoch.csv",
         "r-net-training-param.csv",
@@ -606,7 +623,8 @@ def test_exporting_by_command(good, capsys):
     files = json.loads(capsys.readouterr().out)["files"]
     folder = good.path.with_name("r-export")
     assert files == [
-        str(folder / name) for name in ("r.csv", "r-net-plane-alpha-beta.csv", "r-net-plane-axis.csv", "r.npz")
+        str(folder / name)
+        for name in ("r.csv", *(f"r-net-plane-{axes}.csv" for axes in ("alpha-beta", "axis", "mark", "step")), "r.npz")
     ]
     assert all(Path(file).stat().st_size for file in files)
     assert run(["export", str(good.path), "--label", "nobody"]) == 3

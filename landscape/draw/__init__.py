@@ -4,10 +4,14 @@ from .along import draw_tracked, draw_updates
 from .density import draw_density
 from .dispatch import draw
 from .eigenvalues import draw_eigenvalues
+from .layers import draw_layers
 from .line import draw_line
-from .plane import draw_plane, draw_planes, draw_surfaces
+from .lines import draw_lines
+from .path import draw_path
+from .plane import draw_plane, draw_planes
 from .sharpness import draw_sharpness
 from .style import style
+from .surface import draw_surfaces
 from .sweep import draw_sweep
 from .trace import draw_trace
 from .training import draw_training
@@ -16,7 +20,10 @@ __all__ = [
     "draw",
     "draw_density",
     "draw_eigenvalues",
+    "draw_layers",
     "draw_line",
+    "draw_lines",
+    "draw_path",
     "draw_plane",
     "draw_planes",
     "draw_sharpness",

@@ -5,12 +5,28 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from ..results import Density, Eigenpairs, Line, Plane, Result, Sharpness, Sweep, Trace, Tracked, Training, Updates
+from ..results import (
+    Density,
+    Eigenpairs,
+    LayerLines,
+    Line,
+    Path,
+    Plane,
+    Result,
+    Sharpness,
+    Sweep,
+    Trace,
+    Tracked,
+    Training,
+    Updates,
+)
 from .along import draw_tracked, draw_updates
 from .density import draw_density
 from .eigenvalues import draw_eigenvalues
+from .layers import draw_layers, grid_of
 from .line import draw_line
-from .plane import draw_plane
+from .path import draw_path
+from .plane import draw_plane, plane_title
 from .sharpness import draw_sharpness
 from .sweep import draw_sweep
 from .trace import draw_trace
@@ -32,8 +48,14 @@ def draw(result: Result, ax: Axes | None = None, *, label: str = "") -> Axes:
             draw_density({label or result.operator: result}, axes)
         case Line():
             draw_line(result, axes)
+        case LayerLines():
+            axes.set_axis_off()
+            draw_layers(result, _cells(axes, *grid_of(result)))
+        case Path():
+            draw_path(result, axes)
         case Plane():
             draw_plane(result, axes)
+            axes.set_title(plane_title(result, label))
         case Sharpness():
             draw_sharpness([(label or result.measure, result)], axes)
         case Training():
@@ -50,3 +72,10 @@ def draw(result: Result, ax: Axes | None = None, *, label: str = "") -> Axes:
         case _:
             raise TypeError(f"draw takes a result, got {type(result).__name__}")
     return axes
+
+
+def _cells(axes: Axes, rows: int, columns: int) -> list[Axes]:
+    """A grid of axes in the place of one, row by row."""
+    width, height = 1 / columns, 1 / rows
+    places = [(column * width, 1 - (row + 1) * height) for row in range(rows) for column in range(columns)]
+    return [axes.inset_axes((x, y, 0.85 * width, 0.6 * height)) for x, y in places]

@@ -1,19 +1,35 @@
 """What is measured: frozen dataclasses of numpy arrays and plain numbers, which know no torch."""
 
 from .base import Array, Result, Status, finite, stored_fields
+from .paths import Path
 from .sharpness import Sharpness
-from .slices import DONE, NON_FINITE, TODO, Line, Plane
+from .slices import DONE, INTERPOLATED, NON_FINITE, TODO, LayerLines, Line, Plane, Slice
 from .spectra import Density, Eigenpairs, Eigenvectors, Trace
 from .sweeps import Sweep
 from .training import Tracked, Training, Updates
 
 KINDS: dict[str, type[Result]] = {
     kind.kind: kind
-    for kind in (Training, Updates, Tracked, Sweep, Eigenpairs, Eigenvectors, Trace, Density, Line, Plane, Sharpness)
+    for kind in (
+        Training,
+        Updates,
+        Tracked,
+        Sweep,
+        Eigenpairs,
+        Eigenvectors,
+        Trace,
+        Density,
+        Line,
+        LayerLines,
+        Plane,
+        Path,
+        Sharpness,
+    )
 }
 
 __all__ = [
     "DONE",
+    "INTERPOLATED",
     "KINDS",
     "NON_FINITE",
     "TODO",
@@ -21,10 +37,13 @@ __all__ = [
     "Density",
     "Eigenpairs",
     "Eigenvectors",
+    "LayerLines",
     "Line",
+    "Path",
     "Plane",
     "Result",
     "Sharpness",
+    "Slice",
     "Status",
     "Sweep",
     "Trace",

@@ -2,12 +2,13 @@
 
 from .journal import Journal, drop_journal, journal_path, journals_of
 from .manifest import HOW, different, refuse_other
-from .points import Points, Watch
+from .points import Points, Row, Watch
 
 __all__ = [
     "HOW",
     "Journal",
     "Points",
+    "Row",
     "Watch",
     "different",
     "drop_journal",

@@ -14,6 +14,8 @@ from ..results import DONE, NON_FINITE, TODO, Result, Status
 SAVE_EVERY = 1.0  # seconds of work between two saves of a partial result
 SAVE_SHARE = 20  # times as long as the last save took, at least: files of many results take long to replace
 
+Row = Mapping[str, float] | None  # what is measured at a point, None where it is not finite
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -31,15 +33,19 @@ class Watch:
 class Points:
     """The measured columns at the points of a grid of any shape, and the status of each point.
 
-    The points are evaluated in order, each on its own, so that where the work was cut makes no difference.
+    The points are evaluated each on its own (or in the same fixed groups), so that where the work was cut makes no
+    difference.
     """
 
     def __init__(self, shape: tuple[int, ...], columns: Sequence[str]) -> None:
         self.values = {name: np.full(shape, np.nan) for name in columns}
         self.status = np.zeros(shape, dtype=np.uint8)
+        self._saved, self._pause = time.monotonic(), SAVE_EVERY
 
-    def take_over(self, partial: Result) -> None:
-        """Goes on from a partial result of the same settings."""
+    def take_over(self, partial: Result | None) -> None:
+        """Goes on from a partial result of the same settings, if there is one."""
+        if partial is None:
+            return
         done: np.ndarray = getattr(partial, "point_status")  # noqa: B009 - of every result that has points
         if done.shape != self.status.shape:
             raise InputError(f"cannot resume: the stored part has shape {done.shape}, this one {self.status.shape}")
@@ -51,35 +57,44 @@ class Points:
 
     def evaluate(
         self,
-        measure: Callable[[int], Mapping[str, float] | None],
+        measure: Callable[[Sequence[int]], Sequence[Row]],
         build: Callable[[Status], Result],
         watch: Watch,
+        *,
+        only: np.ndarray | None = None,
+        group: int = 1,
     ) -> None:
-        """Measures every point still to do: `measure(i)` gives the columns at flat index i, None if not finite.
+        """Measures every point still to do, or those of the flat indices `only`, `group` points at once.
 
-        Raises Stopped, after a last save, where `watch.stop` says so.
+        `measure` gives the rows of a group of flat indices. A group is measured whole where any of its points is to do:
+        rounding may depend on what is computed together. Raises Stopped, after a last save, where `watch.stop` says so.
         """
-        saved, pause = time.monotonic(), SAVE_EVERY
-        for index in self._todo(build, watch):
-            row = measure(index)
-            for name, number in (row or {}).items():
-                self.values[name].flat[index] = number
-            self.status.flat[index] = NON_FINITE if row is None else DONE
+        asked = np.arange(self.status.size) if only is None else np.asarray(only)
+        for indices in self._todo(asked, group, build, watch):
+            for index, row in zip(indices, measure(indices), strict=True):
+                for name, column in self.values.items():
+                    column.flat[index] = (row or {}).get(name, np.nan)
+                self.status.flat[index] = NON_FINITE if row is None else DONE
             if watch.progress:
                 watch.progress(int((self.status != TODO).sum()))
             began = time.monotonic()
-            if watch.save and began - saved >= pause:
+            if watch.save and began - self._saved >= self._pause:
                 watch.save(build(Status.STOPPED))
-                saved = time.monotonic()
-                pause = max(SAVE_EVERY, SAVE_SHARE * (saved - began))
+                self._saved = time.monotonic()
+                self._pause = max(SAVE_EVERY, SAVE_SHARE * (self._saved - began))
 
-    def _todo(self, build: Callable[[Status], Result], watch: Watch) -> Iterator[int]:
-        for index in np.flatnonzero(self.status.reshape(-1) == TODO):
+    def _todo(
+        self, asked: np.ndarray, group: int, build: Callable[[Status], Result], watch: Watch
+    ) -> Iterator[list[int]]:
+        for start in range(0, len(asked), group):
+            indices = asked[start : start + group]
+            if (self.status.flat[indices] != TODO).all():
+                continue
             if watch.stop and watch.stop():
                 if watch.save:
                     watch.save(build(Status.STOPPED))
                 raise Stopped("stopped between two points; --resume goes on from here")
-            yield int(index)
+            yield indices.tolist()
 
     def outcome(self) -> Status:
         """Complete, or non-finite where no point is finite. Single non-finite points are masked, not filled."""

@@ -2,63 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from ..errors import InputError, UsageError
-from ..execution import has_batch_norm
+from ..errors import UsageError
 from ..objective import Objective
 from ..results import Line, Result, Status
 from ..resume import Points, Watch
-from ..vectors import digest_of
-from .points import COLUMNS, at_points, columns
+from .barriers import barriers
+from .courses import CURVES, End, course, positions_of, refuse_other_objective
+from .curvature import EIGEN_COLUMNS, Curvature
+from .directions import as_direction
+from .points import ALL, Measure, columns, of_centre, of_chord
+from .statistics import batch_of, policy_of, recomputed
 
-VERSION = 1
+VERSION = 2
 
 
 def settings(
     start: Objective,
-    end: Objective | Tensor,
+    end: End,
     alphas: Sequence[float],
     *,
-    split: str,
-    test: Objective | None,
+    split: str = "train",
+    test: Objective | None = None,
     bn: str | None = None,
+    bn_batch: int | None = None,
+    curve: str = "linear",
+    curvature: Curvature | None = None,
 ) -> dict[str, Any]:
     """What identifies the result of `line` with these arguments."""
-    other = {"direction": digest_of({"": end})} if isinstance(end, Tensor) else {"end": end.identity}
+    between = isinstance(end, Objective)
+    other = {"end": end.identity} if isinstance(end, Objective) else {"direction": as_direction(end).identity}
+    policy = line_policy(start, end, bn, curve)
     return {
         "kind": Line.kind,
         "version": VERSION,
-        "alphas": list(_positions(alphas, between=not isinstance(end, Tensor))),
+        "alphas": list(positions_of(alphas, between=between)),
         "split": split,
         "test": None if test is None else test.identity["data"],
+        "curve": curve,
+        "curvature": None if curvature is None else curvature.settings,
         **other,
         **start.identity,
-        "bn": _policy(start, end, bn),
+        "bn": policy,
+        "bn_batch": start.bn_batch or batch_of(policy, bn_batch),
     }
 
 
-def _policy(start: Objective, end: Objective | Tensor, bn: str | None) -> str:
-    """Batch norm on this line: what was asked for, else what gives both ends their own statistics."""
-    if bn is not None and bn not in ("eval", "interpolate"):
-        raise UsageError(f"bn on a line must be eval or interpolate, got {bn!r}; batch is set on the Objective")
-    if start.bn == "batch" or not has_batch_norm(start.model):
-        return start.bn
-    return bn or ("eval" if isinstance(end, Tensor) else "interpolate")
+def line_policy(start: Objective, end: End, bn: str | None, curve: str) -> str:
+    """Batch norm on this line: what was asked for, else what gives both ends their own statistics.
+
+    A curve is no line in the statistics: there they are re-estimated.
+    """
+    between = isinstance(end, Objective)
+    default = ("interpolate" if curve == "linear" else "recompute") if between else "eval"
+    return policy_of(start, bn, default=default, ends=isinstance(end, Objective) or bool(as_direction(end).buffers))
 
 
 def line(
     start: Objective,
-    end: Objective | Tensor,
+    end: End,
     alphas: Sequence[float],
     *,
     test: Objective | None = None,
     split: str = "train",
     bn: str | None = None,
+    bn_batch: int | None = None,
+    curve: str = "linear",
+    curvature: Curvature | None = None,
     made: Mapping[str, Any] | None = None,
     partial: Result | None = None,
     watch: Watch | None = None,
@@ -66,10 +80,8 @@ def line(
     """Loss and accuracy at w(alpha) = (1 - alpha) w + alpha w', or at w + alpha d.
 
     Between two minima the positions 0 and 1 are evaluated exactly, and added where the range holds them and the
-    grid does not. barrier
-    = max over t in [0, 1] of L(t) - (1-t) L(0) - t L(1) (Entezari et al. 2022); error_barrier = max of the error
-    less the mean of the ends' errors (Frankle et al. 2020). Beyond the ends the variances of batch norm are
-    extrapolated too and can fall below zero; such points come out non-finite and are marked so.
+    grid does not; the result has the barriers of loss and error (see `barriers`). Beyond the ends the variances of
+    batch norm are extrapolated too and can fall below zero; such points come out non-finite and are marked so.
 
     Args:
         start: the objective at alpha = 0.
@@ -77,101 +89,66 @@ def line(
         alphas: positions, increasing.
         test: the same model on test samples; adds test_loss and test_accuracy.
         bn: `interpolate` (the statistics of batch norm move with the params, so that both ends have their own: the
-            default between minima), or `eval` (those of `start` everywhere).
+            default between minima), `recompute` (re-estimated at each point on the samples of `start`, in batches of
+            `bn_batch`), or `eval` (those of `start` everywhere).
+        curve: `linear`, or `sincos`: cos(pi alpha/2) w + sin(pi alpha/2) w' (Keskar et al. 2017, appendix C).
+        curvature: adds the largest eigenvalue of the Hessian at each point.
         split, made: kept with the result: the name of the split, and how the direction came about.
         partial, watch: a stored partial result to go on from; callbacks (see Watch).
 
-    Costs one forward pass over the samples a point. Raises InputError where the two do not share a layout.
+    Costs one forward pass over the samples a point, two with `recompute`. Raises InputError where the two do not share
+    a layout, UsageError for a wrong `bn` or `curve`.
     """
-    between = not isinstance(end, Tensor)
+    between = isinstance(end, Objective)
+    if curve not in CURVES or (curve != "linear" and not between):
+        raise UsageError(f"curve must be linear, or sincos between two minima, got {curve!r}")
     if isinstance(end, Objective):
-        _refuse_other_objective(start, end)
-    positions = _positions(alphas, between=between)
-    given = settings(start, end, alphas, split=split, test=test, bn=bn)
-    fixed = given["bn"] == "eval" and has_batch_norm(start.model)
-    place = _between(start, end, fixed) if isinstance(end, Objective) else _along(start, end)
-    points = Points(positions.shape, COLUMNS)
-    if partial is not None:
-        points.take_over(partial)
-    step = end.params.double() - start.params.double() if isinstance(end, Objective) else end.double()
+        refuse_other_objective(start, end)
+    asked: dict[str, Any] = {"split": split, "test": test, "bn": bn, "bn_batch": bn_batch}
+    given = settings(start, end, alphas, **asked, curve=curve, curvature=curvature)
+    positions = np.array(given["alphas"])
+    place = course(start, end, given["bn"], curve)
+    points = Points(positions.shape, (*ALL, *(EIGEN_COLUMNS if curvature else ())))
+    points.take_over(partial)
+    step = end.params.double() - start.params.double() if isinstance(end, Objective) else as_direction(end).vector
+
+    def at_alpha(alpha: float) -> Objective:
+        point = place(alpha)
+        return recomputed(point, given["bn_batch"]) if given["bn"] == "recompute" else point
 
     def build(status: Status) -> Line:
         measured: dict[str, Any] = dict(columns(points, with_test=test is not None))
-        barrier = error_barrier = None
         if between and status is Status.COMPLETE:
-            barrier, error_barrier = barriers(positions, points.values["loss"], points.values["accuracy"])
+            measured |= barrier_fields(positions, points)
         return Line(
             status=status,
             settings=given,
             alpha=positions,
             point_status=points.status.copy(),
-            unit_length=float(step.norm()),
-            barrier=barrier,
-            error_barrier=error_barrier,
+            unit_length=float(step.double().norm()),
+            num_samples=start.num_samples,
             split=split,
             bn=given["bn"],
             direction=dict(made or {}),
             **measured,
         )
 
-    points.evaluate(at_points(lambda index: place(float(positions[index])), test), build, watch or Watch())
+    if isinstance(end, Objective):
+        reference = of_chord(at_alpha(0.0), at_alpha(1.0), positions)
+    else:
+        reference = of_centre(at_alpha(0.0))
+    points.evaluate(
+        Measure(lambda index: at_alpha(float(positions[index])), reference, test, curvature), build, watch or Watch()
+    )
     return build(points.outcome())
 
 
-def _refuse_other_objective(start: Objective, end: Objective) -> None:
-    """The line moves the params of one objective: model, data and loss must be the same at both ends."""
-    if end.layout != start.layout or end.identity["model"] != start.identity["model"]:
-        raise InputError("the two minima are of different models; a line needs the same architecture")
-    different = [
-        name
-        for name in ("data", "loss", "loss_code", "l2", "bn", "bn_batch")
-        if end.identity[name] != start.identity[name]
-    ]
-    if different:
-        raise InputError(f"the two minima differ in {', '.join(different)}; a line needs one objective at both ends")
-
-
-def _positions(alphas: Sequence[float], *, between: bool) -> np.ndarray:
-    positions = np.asarray(alphas, dtype=np.float64)
-    if between and positions.min() <= 0.0 and positions.max() >= 1.0:
-        # linspace meets 0 and 1 only to rounding
-        near = np.isclose(positions, 0.0, atol=1e-12) | np.isclose(positions, 1.0, atol=1e-12)
-        positions = np.union1d(positions[~near], [0.0, 1.0])
-    return positions
-
-
-def _along(start: Objective, direction: Tensor) -> Callable[[float], Objective]:
-    origin = start.params.double()
-    return lambda alpha: start.at(origin + alpha * direction.to(origin))
-
-
-def _between(start: Objective, end: Objective, fixed: bool) -> Callable[[float], Objective]:
-    """Points between two objectives, with the buffers of the first (`fixed`) or mixed ones."""
-
-    def mixed(a: Tensor, b: Tensor, alpha: float) -> Tensor:
-        if not a.is_floating_point():
-            return a
-        # Not a + alpha (b - a): this form gives b itself at alpha = 1.
-        return ((1 - alpha) * a.double() + alpha * b.double()).to(a.dtype)
-
-    def place(alpha: float) -> Objective:
-        point = start.at(mixed(start.params, end.params, alpha))
-        if fixed:
-            return point
-        # params outside the block that moves stay those of the start
-        moving = {name: a for name, a in start.constants.items() if name not in start.penalised}
-        return point.with_constants(
-            {**start.constants, **{name: mixed(a, end.constants[name], alpha) for name, a in moving.items()}}
-        )
-
-    return place
-
-
-def barriers(alpha: np.ndarray, loss: np.ndarray, accuracy: np.ndarray) -> tuple[float | None, float | None]:
-    """Barrier of the loss and of the error over [0, 1]; None where the ends are not among the points."""
-    inside = (alpha >= 0) & (alpha <= 1)
-    if not (0.0 in alpha and 1.0 in alpha):
-        return None, None
-    t, inner_loss, error = alpha[inside], loss[inside], 1 - accuracy[inside]
-    barrier = float(np.max(inner_loss - (1 - t) * inner_loss[0] - t * inner_loss[-1]))
-    return barrier, None if np.isnan(error).any() else float(np.max(error - (error[0] + error[-1]) / 2))
+def barrier_fields(positions: np.ndarray, points: Points) -> dict[str, float | None]:
+    """The barriers of loss and error and their intervals, as fields of a result."""
+    values = points.values
+    of = [values[name] for name in ("loss", "accuracy", "difference_stderr", "error_difference_stderr")]
+    fields: dict[str, float | None] = {}
+    for name, found in zip(("barrier", "error_barrier"), barriers(positions, *of), strict=True):
+        if found is not None:
+            fields |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    return fields

@@ -11,12 +11,15 @@ from torch import Tensor
 from ..objective import Objective
 from ..results import Plane, Result, Status
 from ..resume import Points, Watch
-from ..vectors import digest_of
-from .points import COLUMNS, at_points, columns
+from .adaptive import Refinement
+from .directions import Direction, as_direction
+from .points import COLUMNS, Measure, columns, of_centre
+from .projection import Frame, Marks, Trajectory
+from .statistics import batch_of, moved_buffers, policy_of, recomputed
 
-VERSION = 1
+VERSION = 2
 
-Directions = tuple[Tensor, Tensor]
+Directions = tuple[Direction | Tensor, Direction | Tensor]
 
 
 def settings(
@@ -25,20 +28,37 @@ def settings(
     alphas: Sequence[float],
     betas: Sequence[float],
     *,
-    split: str,
-    test: Objective | None,
+    split: str = "train",
+    test: Objective | None = None,
+    bn: str | None = None,
+    bn_batch: int | None = None,
+    adaptive: float | None = None,
+    marks: Marks | None = None,
+    trajectory: Trajectory | None = None,
 ) -> dict[str, Any]:
     """What identifies the result of `plane` with these arguments."""
+    policy = plane_policy(objective, directions, bn)
     return {
         "kind": Plane.kind,
         "version": VERSION,
         "alphas": [float(a) for a in alphas],
         "betas": [float(b) for b in betas],
-        "directions": [digest_of({"": direction}) for direction in directions],
+        "directions": [as_direction(direction).identity for direction in directions],
         "split": split,
         "test": None if test is None else test.identity["data"],
+        "adaptive": adaptive,
+        "marks": None if marks is None else marks.identity,
+        "trajectory": None if trajectory is None else list(trajectory.key),
         **objective.identity,
+        "bn": policy,
+        "bn_batch": objective.bn_batch or batch_of(policy, bn_batch),
     }
+
+
+def plane_policy(objective: Objective, directions: Directions, bn: str | None) -> str:
+    """Batch norm on this plane: what was asked for, else the statistics that move along the directions, if any do."""
+    ends = any(bool(as_direction(direction).buffers) for direction in directions)
+    return policy_of(objective, bn, default="interpolate" if ends else "eval", ends=ends)
 
 
 def plane(
@@ -49,6 +69,12 @@ def plane(
     *,
     test: Objective | None = None,
     split: str = "train",
+    bn: str | None = None,
+    bn_batch: int | None = None,
+    adaptive: float | None = None,
+    marks: Marks | None = None,
+    trajectory: Trajectory | None = None,
+    explained: np.ndarray | None = None,
     made: Mapping[str, Any] | None = None,
     partial: Result | None = None,
     watch: Watch | None = None,
@@ -59,36 +85,66 @@ def plane(
         objective: the objective at the centre.
         directions: two directions (n,), not multiples of each other for a plane worth drawing; their cosine is kept.
         alphas, betas: positions along each; the numbers of both may differ. Rows of the results follow alpha.
+        bn, bn_batch: see `line`; by default the statistics move along directions between minima (`through_minima`).
+        adaptive: evaluate coarse to fine, only where interpolation would err by more than this fraction of the range;
+            the other points are interpolated and marked so (see `Refinement`).
+        marks, trajectory: minima and runs to be projected onto the plane; kept with the result.
+        explained: shares of a trajectory's variance along the two directions.
         test, split, made, partial, watch: see `line`.
 
-    Costs one forward pass over the samples a point.
+    Costs one forward pass over the samples a point (and one over the test split where it is given), two with `bn`
+    recompute. Memory does not grow with the number of points. Raises UsageError for wrong `bn` or `adaptive`.
     """
-    first, second = (direction.to(objective.device).double() for direction in directions)
+    first, second = (as_direction(direction) for direction in directions)
+    asked: dict[str, Any] = {"split": split, "test": test, "bn": bn, "bn_batch": bn_batch}
+    shown: dict[str, Any] = {"marks": marks, "trajectory": trajectory}
+    given = settings(objective, directions, alphas, betas, **asked, adaptive=adaptive, **shown)
     alpha, beta = np.asarray(alphas, dtype=np.float64), np.asarray(betas, dtype=np.float64)
-    given = settings(objective, directions, alphas, betas, split=split, test=test)
-    origin = objective.params.double()
+    refinement = None if adaptive is None else Refinement((len(alpha), len(beta)), adaptive)
+    frame = Frame(objective.params.double(), *(d.vector.to(objective.device).double() for d in (first, second)))
+    fields: dict[str, Any] = {
+        **(marks.fields(frame) if marks else {}),
+        **(trajectory.fields(frame) if trajectory else {}),
+    }
     points = Points((len(alpha), len(beta)), COLUMNS)
-    if partial is not None:
-        points.take_over(partial)
+    points.take_over(partial)
 
-    def place(index: int) -> Objective:
-        row, column = divmod(index, len(beta))
-        return objective.at(origin + float(alpha[row]) * first + float(beta[column]) * second)
+    def at(index: int) -> Objective:
+        a, b = (float(axis[i]) for axis, i in zip((alpha, beta), divmod(index, len(beta)), strict=True))
+        point = objective.at(frame.centre + a * frame.first + b * frame.second)
+        if given["bn"] == "recompute":
+            return recomputed(point, given["bn_batch"])
+        if given["bn"] == "interpolate":
+            moved = moved_buffers(objective.constants, first.buffers, a)
+            return point.with_constants(moved_buffers(moved, second.buffers, b))
+        return point
 
     def build(status: Status) -> Plane:
         measured: dict[str, Any] = dict(columns(points, with_test=test is not None))
+        lengths = np.array([float(frame.first.norm()), float(frame.second.norm())])
         return Plane(
             status=status,
             settings=given,
             alpha=alpha,
             beta=beta,
             point_status=points.status.copy(),
-            unit_lengths=np.array([float(first.norm()), float(second.norm())]),
-            cosine=float(first @ second / (first.norm() * second.norm())),
+            tolerance=adaptive,
+            interpolation_error=refinement.error if refinement and status is Status.COMPLETE else None,
+            unit_lengths=lengths,
+            cosine=float(frame.first @ frame.second) / float(lengths.prod()),
+            explained=explained,
+            num_samples=objective.num_samples,
             split=split,
+            bn=given["bn"],
             direction=dict(made or {}),
+            **fields,
             **measured,
         )
 
-    points.evaluate(at_points(place, test), build, watch or Watch())
+    centre = recomputed(objective, given["bn_batch"]) if given["bn"] == "recompute" else objective
+    measure, watching = Measure(at, of_centre(centre), test), watch or Watch()
+    if refinement is None:
+        points.evaluate(measure, build, watching)
+    else:
+        refinement.run(points, lambda indices: points.evaluate(measure, build, watching, only=indices))
     return build(points.outcome())

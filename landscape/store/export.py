@@ -1,4 +1,4 @@
-"""Results for other programs: CSV, JSON, npz."""
+"""Results for other programs: CSV, JSON, npz, surface files."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import numpy as np
 from .. import digest, files
 from ..results import Result, finite, stored_fields
 from .groups import Entry
+from .surface import chosen, surface_of
 
 NAME = 100  # bytes of a label in a file's name at most
 
@@ -25,7 +26,9 @@ def export(entries: Sequence[Entry], form: str, folder: str | os.PathLike[str], 
 
     `csv`: STEM.csv with a row for each result (its numbers and texts), and for the arrays of each result that share
     axes a table STEM-LABEL-NAME-AXES.csv with a row for each point. `json`: STEM.json, all fields, non-finite numbers
-    null. `npz`: STEM.npz, arrays named `label/name/field`. Raises ResourceError where the disk refuses.
+    null. `npz`: STEM.npz, arrays named `label/name/field`. `surface`: STEM-LABEL-NAME.surface.h5 for each line and
+    plane, as loss-landscape writes them (see `surface`); other kinds are passed over. Raises ResourceError where the
+    disk refuses, InputError where a format has nothing to write.
     """
     written = []
     for name, content in FORMATS[form](entries, stem):
@@ -68,6 +71,11 @@ def _csv(entries: Sequence[Entry], stem: str) -> Iterator[tuple[str, bytes]]:
         for axes, columns in _tables(entry.result).items():
             name = "-".join((stem, _short(entry.label), entry.name, *axes))
             yield f"{name}.csv", _text([list(columns), *zip(*columns.values(), strict=True)])
+
+
+def _surface(entries: Sequence[Entry], stem: str) -> Iterator[tuple[str, bytes]]:
+    for entry, result in chosen(entries)[0]:
+        yield f"{stem}-{_short(entry.label)}-{entry.name}.surface.h5", surface_of(result)
 
 
 def _short(label: str) -> str:
@@ -116,4 +124,4 @@ def _text(rows: Sequence[Sequence[Any]]) -> bytes:
 
 
 Writer = Callable[[Sequence[Entry], str], Iterator[tuple[str, bytes]]]
-FORMATS: Mapping[str, Writer] = {"csv": _csv, "json": _json, "npz": _npz}
+FORMATS: Mapping[str, Writer] = {"csv": _csv, "json": _json, "npz": _npz, "surface": _surface}

@@ -16,8 +16,6 @@ from ..errors import InputError
 from ..results import (
     Density,
     Eigenpairs,
-    Line,
-    Plane,
     Result,
     Sharpness,
     Sweep,
@@ -27,6 +25,7 @@ from ..results import (
     Updates,
 )
 from ..store import Entry, Store
+from .slice_figures import slice_figures
 
 FORMATS = ("pdf", "png")
 # No time stamps: the same results give the same bytes.
@@ -89,19 +88,7 @@ def figures(entries: list[Entry]) -> Iterator[tuple[str, Figure]]:
     measured = [(e.label, e.result) for e in entries if isinstance(e.result, Sharpness)]
     if measured:
         yield "sharpness", _single(lambda axes: draw.draw_sharpness(measured, axes))
-    for entry in entries:
-        if isinstance(entry.result, Line):
-            line = entry.result
-            yield f"{entry.name}-{entry.label}", _single(lambda axes, line=line: draw.draw_line(line, axes))
-    planes = _by_label(entries, Plane)
-    if planes:
-        width, count = WIDTH, len(planes)
-        figure = plt.figure(figsize=(width, min(3.2, width / count * 0.8 + 0.45)))
-        draw.draw_planes(planes, figure)
-        yield "plane", figure
-        figure = plt.figure(figsize=(width, min(3.6, width / count + 0.3)))
-        draw.draw_surfaces(planes, figure)
-        yield "surface", figure
+    yield from slice_figures(entries)
 
 
 def _single(paint: Callable[..., None]) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +60,46 @@ class Minimum:
     inputs: Mapping[str, str]  # sha256 of the checkpoint, by its path, as it was read
 
 
+@dataclass(frozen=True)
+class Setup:
+    """Checkpoints read, their data loaded once, their labels: minima at any number of samples come from it."""
+
+    request: Request
+    checkpoints: tuple[Checkpoint, ...]
+    sources: tuple[_Source, ...]
+    splits: Splits
+    labels: tuple[str, ...]
+
+    @property
+    def available(self) -> int:
+        """Samples of the split that is measured."""
+        return len(self.splits.split("train" if self.request.split in (None, "both") else self.request.split))
+
+    def minima(self, samples: int | None) -> list[Minimum]:
+        """The minima, over the first so many samples of a fixed permutation, or all."""
+        with _recipes_fault(self.request.loss is None and bool(self.checkpoints)):
+            shared = _Shared(replace(self.request, samples=samples), self.sources[0].loss, self.splits)
+        found = []
+        for index, source in enumerate(self.sources):
+            checkpoint = self.checkpoints[index] if self.checkpoints else None
+            objective, test = shared.at(source, checkpoint)
+            path = checkpoint.path if checkpoint else None
+            inputs = {str(checkpoint.path): checkpoint.sha256} if checkpoint else {}
+            found.append(Minimum(self.labels[index], objective, test, path, shared.split, inputs))
+        return found
+
+
 def measured(request: Request, paths: Sequence[str]) -> list[Minimum]:
     """The minima of checkpoints, or the model's own weights where none is given, in the order given.
 
     All share samples, loss and settings. Raises InputError where a checkpoint does not fit, or where two of them
     were trained on different data and --data does not say which to use.
     """
+    return set_up(request, paths).minima(request.samples)
+
+
+def set_up(request: Request, paths: Sequence[str]) -> Setup:
+    """Reads checkpoints and data; raises as `measured` does."""
     if not paths and request.model is None:
         raise UsageError("nothing to measure: give a checkpoint, or --model SPEC")
     checkpoints = [load_checkpoint(path) for path in paths]
@@ -75,16 +109,7 @@ def measured(request: Request, paths: Sequence[str]) -> list[Minimum]:
     with _recipes_fault(bool(paths) and request.data is None and not request.data_args):
         splits = changed(load_data(sources[0].data, sources[0].data_args), **sources[0].changes)
     labels = _labels(request.labels, paths, sources[0].model)
-    with _recipes_fault(request.loss is None and bool(paths)):
-        shared = _Shared(request, sources[0].loss, splits)
-    minima = []
-    for index, source in enumerate(sources):
-        checkpoint = checkpoints[index] if checkpoints else None
-        objective, test = shared.at(source, checkpoint)
-        path = checkpoint.path if checkpoint else None
-        inputs = {str(checkpoint.path): checkpoint.sha256} if checkpoint else {}
-        minima.append(Minimum(labels[index], objective, test, path, shared.split, inputs))
-    return minima
+    return Setup(request, tuple(checkpoints), tuple(sources), splits, tuple(labels))
 
 
 @contextmanager
