@@ -15,7 +15,15 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "numpy", "scipy", "curvlinops-for-pytorch", "hessian-eigenthings", "PyHessian")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "curvlinops-for-pytorch",
+    "hessian-eigenthings",
+    "PyHessian",
+    "loss-landscapes",
+)
 
 Work = Callable[[], object]
 

@@ -44,8 +44,7 @@ class Objective:
         bn: `eval` (stored statistics) or `batch` (statistics of consecutive batches of `bn_batch` samples, which
             are then part of the objective, and a chunk is such a batch).
 
-    Raises InputError where model, loss and data do not fit, UsageError for unknown names; its methods ResourceError
-    where memory runs out at the smallest chunk.
+    Raises InputError where these do not fit, UsageError for unknown names; methods ResourceError where memory ends.
     """
 
     def __init__(
@@ -196,13 +195,13 @@ class Objective:
 
     @memory.recovering
     def measured(self) -> passes.Measured:
-        """Value and accuracy on the device, with the part that each sample has in them. One forward pass."""
+        """Value and accuracy on the device, with each sample's part in them. One forward pass."""
         tally, parts = passes.Tally(), self.parts()
         with self.running(), torch.no_grad():
             for batch in self.samples.chunks(self.chunk):
-                outputs, total = self.forward(parts, batch)
-                tally.add(self.loss, outputs, batch, total)
-            return tally.measured(self._penalty())
+                whole = self.loss.per_sample is None or isinstance(batch, dict)
+                tally.add(self.loss, batch, *(self.forward(parts, batch) if whole else (self.outputs(parts, batch),)))
+            return tally.measured(self.penalty())
 
     @memory.recovering
     def value_and_gradient(self) -> tuple[float, Tensor]:
@@ -219,7 +218,7 @@ class Objective:
                 )
                 totals.append(torch.stack([total.detach().double(), weight.double()]))
             total_sum, total_weight = torch.stack(totals).sum(0)
-            value = total_sum / total_weight + self._penalty()
+            value = total_sum / total_weight + self.penalty()
             return float(value), gradient / total_weight + self.l2 * self.params.double()
 
     @memory.recovering
@@ -241,10 +240,11 @@ class Objective:
                 total_weight += weight
         return (product / total_weight).to(self.dtype) + self.l2 * flatten(along)
 
-    def _penalty(self) -> Tensor:
-        squares = [self.params.double().square().sum()]
-        squares += [self.constants[name].double().square().sum() for name in self.penalised]
-        return self.l2 / 2 * torch.stack(squares).sum()
+    def penalty(self) -> Tensor:
+        """l2/2 |w|^2, of params outside the block too."""
+        counted = (self.params, *(self.constants[name] for name in self.penalised)) if self.l2 else ()
+        zero = torch.zeros((), dtype=torch.float64, device=self.device)
+        return self.l2 / 2 * sum((tensor.double().square().sum() for tensor in counted), zero)
 
     def parts(self) -> list[Tensor]:
         """Copies of the params as tensors of their shapes."""

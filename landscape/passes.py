@@ -34,10 +34,12 @@ class Measured:
     """Loss and accuracy at a point, and what each group of samples has to do with them.
 
     A group is a sample for built-in losses, for a user's callable one of 32 groups of a chunk.
+
     loss, accuracy: scalars; influence (G,): (s_i - L w_i) / W, which sum to zero; error_influence (G,): that of the
-    error, (1 - hit_i - E) / N. All in float64, on the device. The standard error over samples of a combination of
-    losses at several points, sum_k c_k L_k, follows from the same combination of influences, since the points share
-    their samples (linearisation of a ratio of sums, Cochran 1977, section 6.4).
+    error, (1 - hit_i - E) / N. All in float64, on the device; of several points each has one more axis in front. The
+    standard error over samples of a combination of losses at several points, sum_k c_k L_k, follows from the same
+    combination of influences, since the points share their samples (linearisation of a ratio of sums, Cochran 1977,
+    section 6.4).
     """
 
     loss: Tensor
@@ -51,53 +53,60 @@ class Measured:
 
 
 def stderr(influence: Tensor) -> Tensor:
-    """sqrt(G/(G-1) sum_i u_i^2) of the influences u_i of G groups of samples; nan for a single one."""
-    count = len(influence)
+    """sqrt(G/(G-1) sum_i u_i^2) of the influences u_i (..., G) of groups of samples; nan for a single one."""
+    count = influence.shape[-1]
     factor = math.sqrt(count / (count - 1)) if count > 1 else math.nan
-    return influence.square().sum().sqrt() * factor
+    return influence.square().sum(-1).sqrt() * factor
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Sums, weights and right answers of groups of samples (..., G) in float64, and their sizes (G,)."""
+
+    sums: Tensor
+    weights: Tensor
+    hits: Tensor
+    sizes: Tensor
+
+    def measured(self, total_sum: Tensor, total_weight: Tensor, penalty: Tensor) -> Measured:
+        """The loss of these totals with its penalty, the accuracy, and the influences."""
+        count, weight = self.sizes.sum(), self.weights.sum(-1, keepdim=True)
+        accuracy = self.hits.sum(-1) / count
+        mean = self.sums.sum(-1, keepdim=True) / weight
+        return Measured(
+            total_sum / total_weight + penalty,
+            accuracy,
+            (self.sums - mean * self.weights) / weight,
+            (accuracy[..., None] * self.sizes - self.hits) / count,
+        )
 
 
 class Tally:
     """Sums over chunks for Measured, kept on the device until the end."""
 
     def __init__(self) -> None:
-        self.groups: list[tuple[Tensor, Tensor]] = []
+        self.groups: list[tuple[Tensor, Tensor, Tensor]] = []
         self.totals: list[Tensor] = []
-        self.hits: list[Tensor] = []
-        self.counts: list[int] = []
+        self.sizes: list[Tensor] = []
 
-    def add(self, loss: Loss, outputs: Any, batch: Batch, total: Totals) -> None:
-        """Counts one chunk."""
+    def add(self, loss: Loss, batch: Batch, outputs: Any, total: Totals | None = None) -> None:
+        """Counts one chunk; its total, for a loss that has no per-sample form, is known already."""
         sums, weights = group_totals(loss, outputs, batch, total)
-        self.groups.append((sums.double(), weights.double()))
+        total = total or (sums.sum(), weights.sum())
+        size = math.ceil(length(batch) / len(sums))
+        found = hits(outputs, batch)
+        sizes = torch.ones_like(found)
+        if size > 1:
+            found, sizes = (torch.stack([part.sum() for part in parts.split(size)]) for parts in (found, sizes))
+        self.groups.append((sums.double(), weights.double(), found))
         self.totals.append(torch.stack([part.double() for part in total]))
-        self.hits.append(_grouped(hits(outputs, batch), len(sums)))
-        self.counts += [len(part) for part in torch.arange(length(batch)).split(_size(length(batch), len(sums)))]
+        self.sizes.append(sizes)
 
     def measured(self, penalty: Tensor) -> Measured:
         """The loss with its penalty, the accuracy, and the influences of the groups."""
+        sums, weights, found = (torch.cat(parts) for parts in zip(*self.groups, strict=True))
         total_sum, total_weight = torch.stack(self.totals).sum(0)
-        sums, weights = (torch.cat(parts) for parts in zip(*self.groups, strict=True))
-        found = torch.cat(self.hits)
-        counts = torch.tensor(self.counts, dtype=torch.float64, device=sums.device)
-        accuracy = found.sum() / counts.sum()
-        return Measured(
-            total_sum / total_weight + penalty,
-            accuracy,
-            (sums - sums.sum() / weights.sum() * weights) / weights.sum(),
-            (accuracy * counts - found) / counts.sum(),
-        )
-
-
-def _size(samples: int, groups: int) -> int:
-    return math.ceil(samples / groups)
-
-
-def _grouped(per_sample: Tensor, groups: int) -> Tensor:
-    """Sums over groups of samples; nan for one group where there is nothing to sum."""
-    if len(per_sample) == groups:
-        return per_sample
-    return torch.stack([part.sum() for part in per_sample.split(_size(len(per_sample), groups))])
+        return Groups(sums, weights, found, torch.cat(self.sizes)).measured(total_sum, total_weight, penalty)
 
 
 class LossOfBatch(nn.Module):
@@ -112,12 +121,13 @@ class LossOfBatch(nn.Module):
         return self.loss.totals(self.model, batch, self.num_samples)
 
 
-def group_totals(loss: Loss, outputs: Any, batch: Batch, total: Totals) -> tuple[Tensor, Tensor]:
+def group_totals(loss: Loss, outputs: Any, batch: Batch, total: Totals | None) -> tuple[Tensor, Tensor]:
     """Sums and weights of groups of samples within a chunk, for the standard error."""
+    if loss.per_sample is not None and isinstance(batch, tuple):
+        return loss.per_sample(outputs, batch[1])
+    assert total is not None
     if isinstance(batch, dict) or not isinstance(outputs, Tensor):
         return total[0][None], total[1][None]
-    if loss.per_sample is not None:
-        return loss.per_sample(outputs, batch[1])
     size = math.ceil(length(batch) / ERROR_GROUPS)
     pairs = zip(outputs.split(size), batch[1].split(size), strict=True)
     groups = [loss.totals(o, t, len(t)) for o, t in pairs]

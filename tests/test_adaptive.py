@@ -17,9 +17,9 @@ from landscape.slices.adaptive import Refinement, Scale
 GRID = np.linspace(-1, 1, 41)
 
 
-def refined(values, tolerance=0.01):
-    """A refinement of a full plane of known values: the plane it makes, its points, and their number."""
-    points, refinement = Points(values.shape, ("loss",)), Refinement(values.shape, tolerance)
+def refined(values, tolerance=0.01, minima=()):
+    """A refinement of a full plane of known values: its points, and what it says of itself."""
+    points, refinement = Points(values.shape, ("loss",)), Refinement(values.shape, tolerance, minima)
 
     def evaluate(indices):
         points.values["loss"].flat[indices] = values.flat[indices]
@@ -53,7 +53,7 @@ def waves(x, y):
 @pytest.mark.parametrize("tolerance", [0.01, 0.03])
 def test_the_largest_error_over_the_full_grid_is_what_was_asked(surface, tolerance):
     values = surface(GRID[:, None], GRID[None, :37])
-    points, refinement = refined(values, tolerance)
+    points, refinement = refined(values, tolerance, [(20, 20)])
     scale = Scale(values.min(), values.max())
     error = scale.error(points.values["loss"], values)
     if surface is ravine:
@@ -74,8 +74,10 @@ def test_of_a_wide_range_both_scales_count():
     assert near == pytest.approx(np.log(2) / np.log(1e4))
     assert far == pytest.approx(0.1, rel=1e-3)
     assert not Scale(0.02, 1.0).wide
-    assert not Scale(0.0, 1.0).wide
-    assert Scale(0.0, 1.0).error(np.array([0.5]), np.array([0.25])) == pytest.approx(0.25)
+    assert not Scale(-1.0, 1.0).wide
+    zero = Scale(0.0, 1.0)  # a loss of zero, as float32 gives it far out: what is below 1e-6 counts as that
+    assert zero.error(np.array([1e-5]), np.array([0.0])) == pytest.approx(np.log(10) / np.log(1e6))
+    assert zero.error(np.array([1e-9]), np.array([1e-8])) == pytest.approx(1e-8, abs=1e-7)
 
 
 def test_points_that_are_not_finite_are_evaluated_and_not_filled():

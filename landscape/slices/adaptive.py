@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,7 +26,7 @@ SAFETY = 0.7
 WIDE = 100.0  # ratio of the largest to the smallest loss above which the logarithm counts too
 POWER = 1 / 8  # a wide range is interpolated as loss^(1/8): between the loss itself, which hides its small values, and
 # its logarithm, which is singular at a minimum of zero
-FLOOR = 0.01  # of the smallest value seen, below which an interpolated one is not let
+RESOLVED = 1e-6  # of the largest value: what is smaller counts as that small, as in the figures
 LOCAL = 1200  # points above which the interpolation is local, from the nearest NEIGHBOURS
 NEIGHBOURS = 80
 
@@ -41,7 +41,12 @@ class Scale:
     @property
     def wide(self) -> bool:
         """Whether the values span decades."""
-        return self.low > 0 and self.high > WIDE * self.low
+        return self.low >= 0 and self.high > WIDE * self.low
+
+    @property
+    def floor(self) -> float:
+        """The value below which logarithms are not told apart."""
+        return max(self.low, RESOLVED * self.high)
 
     def flat(self, values: np.ndarray) -> np.ndarray:
         """Values as they are interpolated."""
@@ -49,26 +54,26 @@ class Scale:
 
     def back(self, values: np.ndarray) -> np.ndarray:
         """The inverse of `flat`."""
-        return np.maximum(values, (FLOOR * self.low) ** POWER) ** (1 / POWER) if self.wide else values
+        return np.maximum(values, 0.0) ** (1 / POWER) if self.wide else values
 
     def error(self, found: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """|found - truth| / range, and where it is wide no less than that of the logarithms."""
         error = np.abs(found - truth) / max(self.high - self.low, np.finfo(float).tiny)
         if not self.wide:
             return error
-        floor = FLOOR * self.low
-        ratio = np.log(np.maximum(found, floor) / np.maximum(truth, floor))
-        return np.maximum(error, np.abs(ratio) / np.log(self.high / self.low))
+        ratio = np.log(np.maximum(found, self.floor) / np.maximum(truth, self.floor))
+        return np.maximum(error, np.abs(ratio) / np.log(self.high / self.floor))
 
 
 class Refinement:
     """Coarse to fine: rounds of points where two interpolations differ most, until they no longer err.
 
-    A coarse grid is evaluated, then rounds of points. Each round takes the points, some grid steps apart, where the
-    interpolations of everything evaluated so far by the radial functions r^5 and r^3 (Wahba 1990, section 2.4) differ
-    most, and a few at random. What r^5 said there before is held against what is found: errors at points that the
-    interpolation had not seen, where it is worst. When they stay below .7 of the tolerance for two rounds, the rest is
-    interpolated and marked so. Around non-finite points everything is evaluated; none of them is filled.
+    A coarse grid is evaluated, and the points around known minima, where a loss near zero is hardest to interpolate;
+    then rounds of points. Each round takes the points, some grid steps apart, where the interpolations of everything
+    evaluated so far by the radial functions r^5 and r^3 (Wahba 1990, section 2.4) differ most, and a few at random.
+    What r^5 said there before is held against what is found: errors at points that the interpolation had not seen,
+    where it is worst. When they stay below .7 of the tolerance for two rounds, the rest is interpolated and marked so.
+    Around non-finite points everything is evaluated; none of them is filled.
 
     The estimate kept is the largest of those errors in the last two rounds. It is no bound: along a cusp, thinner than
     the points are apart, errors up to twice the tolerance were seen.
@@ -79,10 +84,13 @@ class Refinement:
 
     kernels: ClassVar[tuple[tuple[str, int], ...]] = (("quintic", 2), ("cubic", 1))  # with the degree each needs
 
-    def __init__(self, shape: tuple[int, int], tolerance: float) -> None:
+    def __init__(self, shape: tuple[int, int], tolerance: float, minima: Sequence[tuple[int, int]] = ()) -> None:
         if not 0 < tolerance < 1:
             raise UsageError(f"adaptive is a fraction of the range between 0 and 1, got {tolerance}")
         self.shape, self.tolerance = shape, tolerance
+        self.minima = np.zeros(shape, dtype=bool)  # the grid points next to minima, and those around them
+        for row, column in minima:
+            self.minima[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = True
         self.error = 0.0  # estimate: the largest error of the last rounds, at points not seen before
         self.asked = np.zeros(shape, dtype=bool)
         rows, columns = (np.linspace(0, 1, count) for count in shape)
@@ -92,7 +100,9 @@ class Refinement:
     def run(self, points: Points, evaluate: Callable[[np.ndarray], None]) -> None:
         """Evaluates what is needed by `evaluate(flat indices)`, and interpolates the rest into `points`."""
         coarse = [np.unique(np.linspace(0, count - 1, min(count, COARSE)).round().astype(int)) for count in self.shape]
-        self._ask(np.ravel_multi_index(np.ix_(*coarse), self.shape).ravel(), points, evaluate)
+        first = self.minima.copy()
+        first[np.ix_(*coarse)] = True
+        self._ask(np.flatnonzero(first), points, evaluate)
         calm: list[float] = []
         while len(calm) < CALM and not self.asked.all():
             predictions = [self._interpolated(points, "loss", kernel) for kernel in self.kernels]
@@ -134,7 +144,7 @@ class Refinement:
         name_of, degree = kernel
         if len(seen) < 2 * (degree + 1) * (degree + 2):
             return np.full(values.size, np.nan)
-        scale = self._scale(values)
+        scale = self._scale(values) if name.endswith("loss") else Scale(0.0, 0.0)
         near = NEIGHBOURS if len(seen) > LOCAL else None
         function = RBFInterpolator(
             self.places[seen], scale.flat(values.flat[seen]), kernel=name_of, degree=degree, neighbors=near
@@ -160,13 +170,17 @@ class Refinement:
                 near[max(0, row - APART) : row + APART + 1, max(0, column - APART) : column + APART + 1] = True
         return np.flatnonzero(taken)
 
+    def _kernel(self, name: str) -> tuple[str, int]:
+        """For losses r^5; an accuracy is a step function, over which it would shoot, an error has a kink at 0."""
+        return self.kernels[0] if name.endswith("loss") else ("linear", 0)
+
     def _fill(self, points: Points) -> None:
         """Interpolates every column where nothing was evaluated; shares stay between 0 and 1, errors above 0."""
         rest = np.flatnonzero(~self.asked)
         for name, values in points.values.items():
             if np.isnan(values).all():
                 continue  # not measured
-            found = self._interpolated(points, name, self.kernels[0])[rest]
+            found = self._interpolated(points, name, self._kernel(name))[rest]
             if name.endswith("accuracy"):
                 found = found.clip(0, 1)
             elif np.nanmin(values) >= 0:

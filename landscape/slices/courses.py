@@ -17,6 +17,7 @@ from .statistics import moved_buffers
 CURVES = ("linear", "sincos")
 
 End = Objective | Direction | Tensor
+Positions = Sequence[float] | np.ndarray  # (m,), increasing
 
 
 def refuse_other_objective(start: Objective, end: Objective) -> None:
@@ -32,7 +33,7 @@ def refuse_other_objective(start: Objective, end: Objective) -> None:
         raise InputError(f"the minima differ in {', '.join(different)}; a slice through both needs one objective")
 
 
-def positions_of(alphas: Sequence[float], *, between: bool) -> np.ndarray:
+def positions_of(alphas: Positions, *, between: bool) -> np.ndarray:
     """The positions, with 0 and 1 exactly where the range holds them and both ends are minima."""
     positions = np.asarray(alphas, dtype=np.float64)
     if between and positions.min() <= 0.0 and positions.max() >= 1.0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,12 @@ from ..objective import Objective
 from ..results import LayerLines, Result, Status
 from ..resume import Points, Watch
 from ..vectors import Layout
-from .courses import End, positions_of, refuse_other_objective
+from .courses import End, Positions, positions_of, refuse_other_objective
 from .directions import Direction, as_direction
 from .points import COLUMNS, Measure, columns, of_centre
 from .projection import step_between
 from .statistics import batch_of, moved_buffers, policy_of, recomputed
+from .together import POINTS
 
 VERSION = 1
 
@@ -34,7 +35,7 @@ def layers_of(layout: Layout) -> dict[str, Tensor]:
 def settings(
     start: Objective,
     end: End,
-    alphas: Sequence[float],
+    alphas: Positions,
     *,
     split: str = "train",
     test: Objective | None = None,
@@ -62,7 +63,7 @@ def settings(
 def layer_lines(
     start: Objective,
     end: End,
-    alphas: Sequence[float],
+    alphas: Positions,
     *,
     test: Objective | None = None,
     split: str = "train",
@@ -124,5 +125,5 @@ def layer_lines(
         )
 
     centre = recomputed(start, given["bn_batch"]) if given["bn"] == "recompute" else start
-    points.evaluate(Measure(at, of_centre(centre), test), build, watch or Watch())
+    points.evaluate(Measure(at, of_centre(centre), test), build, watch or Watch(), group=POINTS[start.device.type])
     return build(points.outcome())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,12 @@ from ..objective import Objective
 from ..results import Line, Result, Status
 from ..resume import Points, Watch
 from .barriers import barriers
-from .courses import CURVES, End, course, positions_of, refuse_other_objective
+from .courses import CURVES, End, Positions, course, positions_of, refuse_other_objective
 from .curvature import EIGEN_COLUMNS, Curvature
 from .directions import as_direction
 from .points import ALL, Measure, columns, of_centre, of_chord
 from .statistics import batch_of, policy_of, recomputed
+from .together import POINTS
 
 VERSION = 2
 
@@ -24,7 +25,7 @@ VERSION = 2
 def settings(
     start: Objective,
     end: End,
-    alphas: Sequence[float],
+    alphas: Positions,
     *,
     split: str = "train",
     test: Objective | None = None,
@@ -65,7 +66,7 @@ def line_policy(start: Objective, end: End, bn: str | None, curve: str) -> str:
 def line(
     start: Objective,
     end: End,
-    alphas: Sequence[float],
+    alphas: Positions,
     *,
     test: Objective | None = None,
     split: str = "train",
@@ -137,9 +138,8 @@ def line(
         reference = of_chord(at_alpha(0.0), at_alpha(1.0), positions)
     else:
         reference = of_centre(at_alpha(0.0))
-    points.evaluate(
-        Measure(lambda index: at_alpha(float(positions[index])), reference, test, curvature), build, watch or Watch()
-    )
+    measure = Measure(lambda index: at_alpha(float(positions[index])), reference, test, curvature)
+    points.evaluate(measure, build, watch or Watch(), group=POINTS[start.device.type])
     return build(points.outcome())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from ..objective import Objective
 from ..results import Plane, Result, Status
 from ..resume import Points, Watch
 from .adaptive import Refinement
+from .courses import Positions
 from .directions import Direction, as_direction
 from .points import COLUMNS, Measure, columns, of_centre
 from .projection import Frame, Marks, Trajectory
 from .statistics import batch_of, moved_buffers, policy_of, recomputed
+from .together import POINTS
 
 VERSION = 2
 
@@ -25,8 +27,8 @@ Directions = tuple[Direction | Tensor, Direction | Tensor]
 def settings(
     objective: Objective,
     directions: Directions,
-    alphas: Sequence[float],
-    betas: Sequence[float],
+    alphas: Positions,
+    betas: Positions,
     *,
     split: str = "train",
     test: Objective | None = None,
@@ -64,8 +66,8 @@ def plane_policy(objective: Objective, directions: Directions, bn: str | None) -
 def plane(
     objective: Objective,
     directions: Directions,
-    alphas: Sequence[float],
-    betas: Sequence[float],
+    alphas: Positions,
+    betas: Positions,
     *,
     test: Objective | None = None,
     split: str = "train",
@@ -100,12 +102,16 @@ def plane(
     shown: dict[str, Any] = {"marks": marks, "trajectory": trajectory}
     given = settings(objective, directions, alphas, betas, **asked, adaptive=adaptive, **shown)
     alpha, beta = np.asarray(alphas, dtype=np.float64), np.asarray(betas, dtype=np.float64)
-    refinement = None if adaptive is None else Refinement((len(alpha), len(beta)), adaptive)
     frame = Frame(objective.params.double(), *(d.vector.to(objective.device).double() for d in (first, second)))
     fields: dict[str, Any] = {
         **(marks.fields(frame) if marks else {}),
         **(trajectory.fields(frame) if trajectory else {}),
     }
+    refinement = None
+    if adaptive is not None:
+        known = [(0.0, 0.0), *zip(fields.get("mark_alpha", ()), fields.get("mark_beta", ()), strict=True)]
+        near = [(_nearest(alpha, a), _nearest(beta, b)) for a, b in known]
+        refinement = Refinement((len(alpha), len(beta)), adaptive, near)
     points = Points((len(alpha), len(beta)), COLUMNS)
     points.take_over(partial)
 
@@ -143,8 +149,16 @@ def plane(
 
     centre = recomputed(objective, given["bn_batch"]) if given["bn"] == "recompute" else objective
     measure, watching = Measure(at, of_centre(centre), test), watch or Watch()
+
+    def evaluate(indices: np.ndarray | None) -> None:
+        points.evaluate(measure, build, watching, only=indices, group=POINTS[objective.device.type])
+
     if refinement is None:
-        points.evaluate(measure, build, watching)
+        evaluate(None)
     else:
-        refinement.run(points, lambda indices: points.evaluate(measure, build, watching, only=indices))
+        refinement.run(points, evaluate)
     return build(points.outcome())
+
+
+def _nearest(positions: np.ndarray, place: float) -> int:
+    return int(np.abs(positions - place).argmin())

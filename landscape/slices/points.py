@@ -13,9 +13,10 @@ from ..objective import Objective
 from ..passes import Measured, stderr
 from ..results import DONE, INTERPOLATED, NON_FINITE
 from ..resume import Points, Row
+from .together import Together
 
-OF_SPLIT = ("loss", "loss_stderr", "accuracy", "difference_stderr", "error_difference_stderr")
-OF_TEST = ("test_loss", "test_loss_stderr", "test_accuracy")
+OF_SPLIT: tuple[str, ...] = ("loss", "loss_stderr", "accuracy", "difference_stderr", "error_difference_stderr")
+OF_TEST: tuple[str, ...] = ("test_loss", "test_loss_stderr", "test_accuracy")
 ALL = (*OF_SPLIT, *OF_TEST)
 COLUMNS = tuple(name for name in ALL if name != "error_difference_stderr")  # which only barriers need
 
@@ -43,43 +44,54 @@ def of_chord(first: Objective, last: Objective, positions: np.ndarray) -> Refere
     return Reference(lambda i: list(zip((1 - positions[i], positions[i]), ends, strict=True)), lambda _: mean)
 
 
-@dataclass(frozen=True)
 class Measure:
-    """What is measured at a point: `place(i)` is the objective at flat index i; `also` adds columns of its own."""
+    """What is measured at points: `place(i)` is the objective at flat index i; `also` adds columns of its own."""
 
-    place: Callable[[int], Objective]
-    reference: Reference
-    test: Objective | None = None
-    also: Callable[[Objective], Mapping[str, float]] | None = None
+    def __init__(
+        self,
+        place: Callable[[int], Objective],
+        reference: Reference,
+        test: Objective | None = None,
+        also: Callable[[Objective], Mapping[str, float]] | None = None,
+    ) -> None:
+        self.place, self.reference, self.test, self.also = place, reference, test, also
+        self.together, self.test_together = Together(), Together()
 
     def __call__(self, indices: Sequence[int]) -> list[Row]:
-        return [self.row(index) for index in indices]
-
-    def row(self, index: int) -> Row:
-        """The columns at a point; None where its loss is not finite: such a point has no accuracy either."""
-        at = self.place(index)
-        found = at.measured()
-        numbers = [found.loss, stderr(found.influence), found.accuracy, *self._differences(found, index)]
+        """The columns at points; None where the loss is not finite: such a point has no accuracy either."""
+        points = [self.place(index) for index in indices]
+        found = self.together(points)
+        numbers = [found.loss, stderr(found.influence), found.accuracy, *self._differences(found, indices)]
         names = OF_SPLIT
         if self.test is not None:
-            tested = self.test.at(at.params).with_constants(at.constants).measured()
+            tested = self.test_together([self.test.at(at.params).with_constants(at.constants) for at in points])
             numbers += [tested.loss, stderr(tested.influence), tested.accuracy]
             names = ALL
-        row: dict[str, float] = dict(zip(names, torch.stack(numbers).tolist(), strict=True))
+        rows: list[dict[str, float]] = [
+            dict(zip(names, row, strict=True)) for row in torch.stack(numbers, dim=1).tolist()
+        ]
+        return [self._finished(at, row) for at, row in zip(points, rows, strict=True)]
+
+    def _finished(self, at: Objective, row: dict[str, float]) -> Row:
         if not np.isfinite(row["loss"]):
             return None
-        if self.also is not None:
-            row.update(self.also(at))
-        return row
+        return row if self.also is None else {**row, **self.also(at)}
 
-    def _differences(self, found: Measured, index: int) -> tuple[Tensor, Tensor]:
-        """Standard errors of the loss and the error less their references, the samples being shared."""
-        loss, error = found.influence.clone(), found.error_influence.clone()
-        for weight, term in self.reference.loss(index):
-            loss -= weight * term.influence
-        for weight, term in self.reference.error(index):
-            error -= weight * term.error_influence
+    def _differences(self, found: Measured, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Standard errors of the losses and the errors less their references, the samples being shared."""
+        loss, error = found.influence, found.error_influence
+        weights, terms = _weights(self.reference.loss, indices, loss)
+        loss = loss - sum(w * term.influence for w, term in zip(weights, terms, strict=True))
+        weights, terms = _weights(self.reference.error, indices, error)
+        error = error - sum(w * term.error_influence for w, term in zip(weights, terms, strict=True))
         return stderr(loss), stderr(error)
+
+
+def _weights(of: Callable[[int], Terms], indices: Sequence[int], like: Tensor) -> tuple[Tensor, list[Measured]]:
+    """The weights of the terms at each index, (terms, P, 1), and the terms, which are the same at all."""
+    terms = [of(index) for index in indices]
+    weights = like.new_tensor([[weight for weight, _ in row] for row in terms]).T[..., None]
+    return weights, [term for _, term in terms[0]]
 
 
 def columns(points: Points, *, with_test: bool) -> dict[str, np.ndarray | None]:
