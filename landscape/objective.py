@@ -81,14 +81,12 @@ class Objective:
         self.num_samples = len(self.samples)
         # buffers and frozen params, each tied tensor once
         kept = {n for n, _ in (*self.model.named_buffers(), *self.model.named_parameters())} - set(self.layout.names)
-        state = self.model.state_dict(keep_vars=True)
         self.params: Tensor = self._cast(self.layout.join(dict(self.model.named_parameters())))
-        self.constants = {k: self._cast(v) for k, v in state.items() if k in kept}
+        self.constants = {k: self._cast(v) for k, v in self.model.state_dict(keep_vars=True).items() if k in kept}
         self.penalised: tuple[str, ...] = ()  # constants that the l2 penalty counts
         if params is not None:
             self.__dict__.update(self.restricted(params).__dict__)
-        fitting = self._default_chunk()
-        self.chunking = self._chunks_of(min(chunk or fitting, self.num_samples))
+        self.chunking = self._chunks_of(min(self._default_chunk(chunk), self.num_samples))
 
     @property
     def chunk(self) -> int:
@@ -190,17 +188,19 @@ class Objective:
         return self.evaluate().loss
 
     def evaluate(self) -> Evaluation:
-        """Value, its standard error over samples (or groups of them), accuracy. One forward pass."""
+        """L, its standard error over samples (or groups of them), accuracy. One forward pass."""
         return self.measured().evaluation()
 
     @memory.recovering
     def measured(self) -> passes.Measured:
         """Value and accuracy on the device, with each sample's part in them. One forward pass."""
-        tally, parts = passes.Tally(), self.parts()
+        tally, parts, chunks = passes.Tally(self.loss), self.layout.split(self.params), self.samples.chunks(self.chunk)
         with self.running(), torch.no_grad():
-            for batch in self.samples.chunks(self.chunk):
-                whole = self.loss.per_sample is None or isinstance(batch, dict)
-                tally.add(self.loss, batch, *(self.forward(parts, batch) if whole else (self.outputs(parts, batch),)))
+            if self.loss.per_sample is not None and isinstance(self.samples.blocks[0], tuple):
+                passes.AllChunks(self.model, tally).run(self._state(parts), chunks)
+            else:
+                for batch in chunks:
+                    tally.add(batch, *self.forward(parts, batch))
             return tally.measured(self.penalty())
 
     @memory.recovering
@@ -218,8 +218,8 @@ class Objective:
                 )
                 totals.append(torch.stack([total.detach().double(), weight.double()]))
             total_sum, total_weight = torch.stack(totals).sum(0)
-            value = total_sum / total_weight + self.penalty()
-            return float(value), gradient / total_weight + self.l2 * self.params.double()
+            gradient = gradient / total_weight + self.l2 * self.params.double()
+            return float(total_sum / total_weight + self.penalty()), gradient
 
     @memory.recovering
     def hvp(self, vector: Tensor) -> Tensor:
@@ -274,7 +274,7 @@ class Objective:
         with self.loss.targets_checked(), execution.measuring(self.model, batch_statistics=self.bn == "batch"):
             yield
 
-    def _default_chunk(self) -> int:
+    def _default_chunk(self, asked: int | None) -> int:
         """Runs few samples through model and loss: tells a misfit at once, and how large their activations are."""
         if self.bn_batch and self.num_samples % self.bn_batch == 1:
             one = f"the last of the batches of {self.bn_batch} would hold one sample, which has no batch statistics"
@@ -297,4 +297,4 @@ class Objective:
         if isinstance(batch, dict):
             # A loss of (model, batch) shows its spread over chunks alone: so there must be enough of them.
             chunk = min(chunk, math.ceil(self.num_samples / passes.ERROR_GROUPS))
-        return chunk
+        return asked or chunk

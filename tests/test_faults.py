@@ -18,7 +18,7 @@ from landscape.results import Status
 from landscape.store import Store
 
 FAULTS = Path(__file__).with_name("faults")
-SLOW = ["killed-planes", "killed-eigen", "killed-training", "failing-calls", "salvaged-files"]
+SLOW = ["killed-planes", "killed-slices", "killed-eigen", "killed-training", "failing-calls", "salvaged-files"]
 
 
 def start(*arguments):

@@ -25,7 +25,7 @@ def test_points_together_are_the_points_one_by_one(name, l2):
     moves = 0.1 * torch.randn(4, objective.layout.size, generator=torch.Generator().manual_seed(0), dtype=DTYPE)
     points = [objective.at(objective.params + move) for move in moves]
     together, alone = at_once(points), joined([point.measured() for point in points])
-    for field in ("loss", "accuracy", "influence", "error_influence"):
+    for field in ("loss", "accuracy", "influence", "error_influence", "sizes"):
         torch.testing.assert_close(getattr(together, field), getattr(alone, field), rtol=1e-11, atol=1e-14)
 
 

@@ -138,7 +138,7 @@ def path(
 
     shown = watch.progress
     counted = Watch(watch.save, watch.stop, (lambda done: shown(training.updates + done)) if shown else None)
-    points.evaluate(Measure(at, of_chord(at(0), at(len(t) - 1), t), test), build, counted)
+    points.evaluate(Measure(at, of_chord(at(0), at(len(t) - 1), t), test, errors=True), build, counted)
     return build(points.outcome())
 
 

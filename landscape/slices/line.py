@@ -138,7 +138,7 @@ def line(
         reference = of_chord(at_alpha(0.0), at_alpha(1.0), positions)
     else:
         reference = of_centre(at_alpha(0.0))
-    measure = Measure(lambda index: at_alpha(float(positions[index])), reference, test, curvature)
+    measure = Measure(lambda index: at_alpha(float(positions[index])), reference, test, curvature, errors=between)
     points.evaluate(measure, build, watch or Watch(), group=POINTS[start.device.type])
     return build(points.outcome())
 

@@ -14,6 +14,7 @@ from ..resume import Points, Watch
 from .adaptive import Refinement
 from .courses import Positions
 from .directions import Direction, as_direction
+from .first_layers import first_layers
 from .points import COLUMNS, Measure, columns, of_centre
 from .projection import Frame, Marks, Trajectory
 from .statistics import batch_of, moved_buffers, policy_of, recomputed
@@ -115,9 +116,13 @@ def plane(
     points = Points((len(alpha), len(beta)), COLUMNS)
     points.take_over(partial)
 
+    def position(index: int) -> tuple[float, float]:
+        row, column = divmod(index, len(beta))
+        return float(alpha[row]), float(beta[column])
+
     def at(index: int) -> Objective:
-        a, b = (float(axis[i]) for axis, i in zip((alpha, beta), divmod(index, len(beta)), strict=True))
-        point = objective.at(frame.centre + a * frame.first + b * frame.second)
+        a, b = position(index)
+        point = objective.at(frame.centre.add(frame.first, alpha=a).add_(frame.second, alpha=b))
         if given["bn"] == "recompute":
             return recomputed(point, given["bn_batch"])
         if given["bn"] == "interpolate":
@@ -148,7 +153,9 @@ def plane(
         )
 
     centre = recomputed(objective, given["bn_batch"]) if given["bn"] == "recompute" else objective
-    measure, watching = Measure(at, of_centre(centre), test), watch or Watch()
+    layers = first_layers(objective, (frame.first, frame.second), test)
+    within = None if layers is None else lambda index: layers.at(*position(index))
+    measure, watching = Measure(at, of_centre(centre), test, within=within), watch or Watch()
 
     def evaluate(indices: np.ndarray | None) -> None:
         points.evaluate(measure, build, watching, only=indices, group=POINTS[objective.device.type])

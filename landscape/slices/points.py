@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,8 @@ from ..results import DONE, INTERPOLATED, NON_FINITE
 from ..resume import Points, Row
 from .together import Together
 
-OF_SPLIT: tuple[str, ...] = ("loss", "loss_stderr", "accuracy", "difference_stderr", "error_difference_stderr")
-OF_TEST: tuple[str, ...] = ("test_loss", "test_loss_stderr", "test_accuracy")
+OF_SPLIT = ("loss", "loss_stderr", "accuracy", "difference_stderr", "error_difference_stderr")
+OF_TEST = ("test_loss", "test_loss_stderr", "test_accuracy")
 ALL = (*OF_SPLIT, *OF_TEST)
 COLUMNS = tuple(name for name in ALL if name != "error_difference_stderr")  # which only barriers need
 
@@ -45,7 +46,11 @@ def of_chord(first: Objective, last: Objective, positions: np.ndarray) -> Refere
 
 
 class Measure:
-    """What is measured at points: `place(i)` is the objective at flat index i; `also` adds columns of its own."""
+    """What is measured at points: `place(i)` is the objective at flat index i; `also` adds columns of its own.
+
+    With `errors` the standard error of the difference of the errors comes too, which barriers need. `within(i)` is a
+    context in which the point at i is measured where it is measured alone.
+    """
 
     def __init__(
         self,
@@ -53,45 +58,60 @@ class Measure:
         reference: Reference,
         test: Objective | None = None,
         also: Callable[[Objective], Mapping[str, float]] | None = None,
+        *,
+        errors: bool = False,
+        within: Callable[[int], AbstractContextManager[None]] | None = None,
     ) -> None:
-        self.place, self.reference, self.test, self.also = place, reference, test, also
+        self.place, self.reference, self.test, self.also, self.errors = place, reference, test, also, errors
+        self.within = within
         self.together, self.test_together = Together(), Together()
 
     def __call__(self, indices: Sequence[int]) -> list[Row]:
         """The columns at points; None where the loss is not finite: such a point has no accuracy either."""
         points = [self.place(index) for index in indices]
-        found = self.together(points)
-        numbers = [found.loss, stderr(found.influence), found.accuracy, *self._differences(found, indices)]
-        names = OF_SPLIT
-        if self.test is not None:
-            tested = self.test_together([self.test.at(at.params).with_constants(at.constants) for at in points])
-            numbers += [tested.loss, stderr(tested.influence), tested.accuracy]
-            names = ALL
-        rows: list[dict[str, float]] = [
-            dict(zip(names, row, strict=True)) for row in torch.stack(numbers, dim=1).tolist()
-        ]
+        with self.within(indices[0]) if self.within and len(points) == 1 else nullcontext():
+            found, tested = self.together(points), self._tested(points)
+        columns = {"loss": found.loss, "loss_stderr": stderr(found.influence), "accuracy": found.accuracy}
+        columns["difference_stderr"] = _of_difference(
+            found.influence, self.reference.loss, indices, lambda term: term.influence
+        )
+        if self.errors:
+            columns["error_difference_stderr"] = _of_difference(
+                found.error_influence, self.reference.error, indices, lambda term: term.error_influence
+            )
+        if tested is not None:
+            numbers = (tested.loss, stderr(tested.influence), tested.accuracy)
+            columns |= dict(zip(OF_TEST, numbers, strict=True))
+        table = torch.stack(list(columns.values()), dim=1).tolist()
+        rows: list[dict[str, float]] = [dict(zip(columns, row, strict=True)) for row in table]
         return [self._finished(at, row) for at, row in zip(points, rows, strict=True)]
+
+    def _tested(self, points: Sequence[Objective]) -> Measured | None:
+        if self.test is None:
+            return None
+        return self.test_together([self.test.at(at.params).with_constants(at.constants) for at in points])
 
     def _finished(self, at: Objective, row: dict[str, float]) -> Row:
         if not np.isfinite(row["loss"]):
             return None
         return row if self.also is None else {**row, **self.also(at)}
 
-    def _differences(self, found: Measured, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Standard errors of the losses and the errors less their references, the samples being shared."""
-        loss, error = found.influence, found.error_influence
-        weights, terms = _weights(self.reference.loss, indices, loss)
-        loss = loss - sum(w * term.influence for w, term in zip(weights, terms, strict=True))
-        weights, terms = _weights(self.reference.error, indices, error)
-        error = error - sum(w * term.error_influence for w, term in zip(weights, terms, strict=True))
-        return stderr(loss), stderr(error)
 
+def _of_difference(
+    influence: Tensor,
+    of: Callable[[int], Terms],
+    indices: Sequence[int],
+    part: Callable[[Measured], Tensor],
+) -> Tensor:
+    """Standard errors (P,) of losses or errors less their references, the samples being shared; influence (P, G).
 
-def _weights(of: Callable[[int], Terms], indices: Sequence[int], like: Tensor) -> tuple[Tensor, list[Measured]]:
-    """The weights of the terms at each index, (terms, P, 1), and the terms, which are the same at all."""
+    The terms of the reference are the same at all points, their weights are not.
+    """
     terms = [of(index) for index in indices]
-    weights = like.new_tensor([[weight for weight, _ in row] for row in terms]).T[..., None]
-    return weights, [term for _, term in terms[0]]
+    for k, (_, term) in enumerate(terms[0]):
+        weights = influence.new_tensor([row[k][0] for row in terms])
+        influence = influence - weights[:, None] * part(term)
+    return stderr(influence)
 
 
 def columns(points: Points, *, with_test: bool) -> dict[str, np.ndarray | None]:

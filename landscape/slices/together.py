@@ -57,6 +57,8 @@ def _fits(objective: Objective) -> bool:
 
 def joined(found: Sequence[Measured]) -> Measured:
     """Points measured one by one, with a leading axis."""
+    if len(found) == 1:
+        return Measured(*(getattr(found[0], name)[None] for name in Measured.__dataclass_fields__))
     return Measured(*(torch.stack([getattr(one, name) for one in found]) for name in Measured.__dataclass_fields__))
 
 
@@ -87,6 +89,6 @@ def at_once(points: Sequence[Objective]) -> Measured:
             columns.append(vmap(one, in_dims=(0, 0, None, None))(parts, moving, *batch))
     sums, weights, found = (torch.cat(column, dim=1).double() for column in zip(*columns, strict=True))
     totals = torch.stack([torch.stack([s.sum(1), w.sum(1)]).double() for s, w, _ in columns]).sum(0)
-    groups = passes.Groups(sums, weights, found, torch.ones_like(sums[0]))
+    groups = passes.Groups(sums, weights, found, torch.ones_like(sums))
     total_sum, total_weight = totals
     return groups.measured(total_sum, total_weight, torch.stack([point.penalty() for point in points]))

@@ -48,7 +48,7 @@ def options(arguments=None):
     parser = argparse.ArgumentParser(prog="tests/faults", description="Fault campaigns.")
     parser.add_argument("--full", action="store_true", help="full sizes, not those of the tests")
     parser.add_argument("--share", type=float, default=1.0, help="of the full sizes")
-    parser.add_argument("--group", choices=("store", "training"), default="store", help="of campaigns")
+    parser.add_argument("--group", choices=("store", "slices", "training"), default="store", help="of campaigns")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=CAMPAIGNS, metavar="NAME", help=", ".join(CAMPAIGNS))
     parser.add_argument("--size", type=int, help="of each campaign")

@@ -32,6 +32,14 @@ class Slow(nn.Module):
         return self.layers(inputs)
 
 
+class Normed(Slow):
+    """The same with a batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers.insert(2, nn.BatchNorm1d(8))
+
+
 def points():
     """Three classes of noise."""
     generator = torch.Generator().manual_seed(0)

@@ -9,6 +9,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import save_file
+
 from landscape.errors import LandscapeError, one_line
 from landscape.results import Status, stored_fields
 from landscape.store import Store
@@ -29,6 +32,7 @@ class Work:
     name: str
     words: tuple[str, ...]
     span: float
+    model: tuple[str, ...] = MODEL
 
 
 PLANE = Work("killed planes", ("plane", "--x=-1:1:8", "--y=-1:1:8"), 0.8)
@@ -44,6 +48,43 @@ def killed_planes(size, seed, folder):
 def killed_eigen(size, seed, folder):
     """kill -9 of `landscape eigen --resume`; then the end of every other journal is cut off besides."""
     return _killed(EIGEN, size, seed, folder)
+
+
+NORMED = ("--model", f"{NETWORK}:Normed", "--data", f"{NETWORK}:points", "--split", "train")
+# Files of weights are those of `_minima`, beside the result.
+SLICES = (
+    Work("adaptive planes", ("plane", "--x=-1:1:13", "--y=-1:1:13", "--adaptive", "0.1"), 1.5),
+    Work("lines by layer", ("line", "--layers", "--range=-1:1:13"), 0.6),
+    Work("recomputed lines", ("line", "--bn", "recompute", "--range=-1:1:13"), 0.6, NORMED),
+    Work("aligned lines", ("line", "a.safetensors", "b.safetensors", "--align", "permutation", "--range=0:1:13"), 0.4),
+    Work(
+        "paths", ("path", "a.safetensors", "b.safetensors", "--epochs", "8", "--batch-size", "8", "--points", "7"), 0.8
+    ),
+)
+
+
+def killed_slices(size, seed, folder):
+    """kill -9 of adaptive planes, of lines of several kinds and of curves in training, gone on with by --resume."""
+    counts = []
+    for number, work in enumerate(SLICES[:size]):
+        place = folder / str(number)
+        place.mkdir()
+        _minima(place)
+        share = size // len(SLICES) + (number < size % len(SLICES))
+        counts.append(_killed(work, share, seed + number, place))
+    failures = Failures()
+    for count in counts:
+        failures += [f"{count.name}: {line}" for line in count.failures]
+    return Count("killed slices", sum(c.n for c in counts), failures, "; ".join(f"{c.name}: {c.n}" for c in counts))
+
+
+def _minima(folder):
+    """Two files of weights for `Slow`."""
+    for number, name in enumerate("ab"):
+        draws = np.random.default_rng(number)
+        shapes = {"layers.1.weight": (8, 32), "layers.1.bias": (8,), "layers.3.weight": (3, 8), "layers.3.bias": (3,)}
+        tensors = {key: (draws.standard_normal(shape) / 3).astype(np.float32) for key, shape in shapes.items()}
+        save_file(tensors, folder / f"{name}.safetensors")
 
 
 @dataclass
@@ -78,7 +119,8 @@ def _killed(work, size, seed, folder):
 
 def _start(work, path, begun):
     environment = {"FAULTS_SLEEP": SLEEP, "FAULTS_SAVE_EVERY": SAVE_EVERY, "FAULTS_BEGUN": str(begun)}
-    return command(*work.words, *MODEL, "--out", path, "--resume", env=os.environ | environment)
+    words = [path.with_name(word) if word.endswith(".safetensors") else word for word in work.words]
+    return command(*words, *work.model, "--out", path, "--resume", env=os.environ | environment)
 
 
 def _until_done(work, path, size, chance, tally):
