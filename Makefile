@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test check format figures bench campaign campaign-store campaign-training docs clean
+.PHONY: help demo test check format figures bench campaign campaign-store campaign-slices campaign-training docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -42,10 +42,13 @@ bench: $(STAMP)  ## speed, as ratios side by side in one run
 	$(BIN)/python benchmarks/curvature.py
 	$(BIN)/python benchmarks/training.py
 
-campaign: campaign-store campaign-training  ## all fault campaigns at full size
+campaign: campaign-store campaign-slices campaign-training  ## all fault campaigns at full size
 
 campaign-store: $(STAMP)  ## kills, full disks, failing calls and damaged files; writes docs/reliability.md (a quarter of an hour)
 	$(BIN)/python tests/faults --full --write docs/reliability.md
+
+campaign-slices: $(STAMP)  ## slices and curves killed and gone on with; writes docs/reliability-slices.md
+	$(BIN)/python tests/faults --full --group slices --write docs/reliability-slices.md
 
 campaign-training: $(STAMP)  ## training killed in every regime and gone on with; writes docs/reliability-training.md
 	$(BIN)/python tests/faults --full --group training --write docs/reliability-training.md

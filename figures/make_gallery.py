@@ -11,7 +11,11 @@ from landscape.studies.figures import draw_store
 HERE = Path(__file__).parent
 CHECKPOINTS = HERE.parent / "checkpoints"
 # results of longer work, and the kinds of them that are drawn (training curves are those of the minima)
-RESULTS = {"digits-sweep.h5": ("sweep",), "digits-along.h5": ("updates", "tracked")}
+RESULTS = {
+    "digits-sweep.h5": ("sweep",),
+    "digits-along.h5": ("updates", "tracked"),
+    "digits-slices.h5": ("line", "layer-lines", "plane", "path"),
+}
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from ..results import DONE, INTERPOLATED, NON_FINITE, TODO, Plane
 from .frame import set_axes
@@ -33,21 +33,20 @@ def draw_plane(plane: Plane, axes: Axes, *, norm: Normalize | None = None, level
     """
     if norm is None or levels is None:
         norm, levels = common_scale([plane])
-    labels = _draw_field(plane, axes, norm, levels)
+    lines = _draw_field(plane, axes, norm, levels)
     settle(axes)
-    _draw_names(plane, axes, labels)
+    _draw_names(plane, axes, lines)
 
 
-def _draw_field(plane: Plane, axes: Axes, norm: Normalize, levels: np.ndarray) -> list[Text]:
-    """All but what depends on the size of the axes; the labels of the levels."""
+def _draw_field(plane: Plane, axes: Axes, norm: Normalize, levels: np.ndarray) -> ContourSet | None:
+    """All but what depends on the size of the axes; the lines of the levels."""
     # Interpolation can leave the range of the evaluated points, and what is off the scale would look missing.
     loss = np.ma.clip(shown(plane), levels[0], levels[-1])
-    labels: list[Text] = []
+    lines = None
     alpha, beta = np.meshgrid(plane.alpha, plane.beta, indexing="ij")
     if loss.count():
         axes.contourf(alpha, beta, loss, levels=levels, norm=norm, cmap=LOSS_MAP)
         lines = axes.contour(alpha, beta, loss, levels=levels[::2], colors="white", linewidths=0.4)
-        labels = list(axes.clabel(lines, fmt=_short, fontsize=5))
     missing = plane.point_status == NON_FINITE
     if missing.any():
         # Any share of a missing point: just what the contours leave out.
@@ -60,21 +59,27 @@ def _draw_field(plane: Plane, axes: Axes, norm: Normalize, levels: np.ndarray) -
         axes.plot(alpha[done], beta[done], linestyle="none", **EVALUATED)
     draw_trajectory(plane, axes)
     set_axes(plane, axes)
-    return labels
+    return lines
 
 
-def _draw_names(plane: Plane, axes: Axes, labels: list[Text]) -> None:
-    """The marks and their names; takes away the labels of levels that lie across them."""
+def _draw_names(plane: Plane, axes: Axes, lines: ContourSet | None) -> None:
+    """The marks and their names, and the labels of levels where they lie across none of them."""
     names = draw_marks(plane, axes)
     drawn = [line.get_xydata() for line in axes.get_lines() if line.get_zorder() > 3]
     missing = np.argwhere(plane.point_status == NON_FINITE)
     drawn.append(np.column_stack([plane.alpha[missing[:, 0]], plane.beta[missing[:, 1]]]))
     marked = np.vstack([in_points(points, axes) for points in drawn])
-    for label in labels:
+    if lines is None:
+        return
+    free = []
+    for label in axes.clabel(lines, fontsize=5, inline=False):
         place = in_points([label.get_position()], axes)
         corners = np.vstack([place - CLEAR, place + CLEAR])
-        if any(overlap(corners, other) for other in names) or (np.abs(marked - place) < CLEAR).all(axis=1).any():
-            label.remove()  # else a level would be written across a name
+        if not any(overlap(corners, other) for other in names) and not (np.abs(marked - place) < CLEAR).all(1).any():
+            free.append(label.get_position())
+        label.remove()
+    if free:  # again, since a line is cut where its label stands
+        axes.clabel(lines, fmt=_short, fontsize=5, manual=free)
 
 
 def draw_planes(planes: Mapping[str, Plane], figure: Figure) -> None:
@@ -109,8 +114,8 @@ def draw_planes(planes: Mapping[str, Plane], figure: Figure) -> None:
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
     settle(panels[0])
-    for plane, panel, labels in zip(planes.values(), panels, levelled, strict=True):
-        _draw_names(plane, panel, labels)
+    for plane, panel, lines in zip(planes.values(), panels, levelled, strict=True):
+        _draw_names(plane, panel, lines)
 
 
 def plane_title(plane: Plane, label: str = "", *, narrow: bool = False) -> str:
@@ -139,7 +144,7 @@ def common_scale(planes: Sequence[Plane]) -> tuple[Normalize, np.ndarray]:
     """A colour scale and contour levels that all planes fit: by the logarithm where the losses span decades."""
     values = np.concatenate([plane.loss[plane.point_status == DONE] for plane in planes])
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-    if low > 0 and high > LOG_FROM * low:
+    if low >= 0 and high > LOG_FROM * low:  # a loss of 0 too, as float32 gives it
         low = max(low, high * 1e-6)
         return LogNorm(low, high), np.geomspace(low, high, NUM_LEVELS)
     high = high if high > low else low + 1.0

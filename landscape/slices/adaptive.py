@@ -27,6 +27,7 @@ WIDE = 100.0  # ratio of the largest to the smallest loss above which the logari
 POWER = 1 / 8  # a wide range is interpolated as loss^(1/8): between the loss itself, which hides its small values, and
 # its logarithm, which is singular at a minimum of zero
 RESOLVED = 1e-6  # of the largest value: what is smaller counts as that small, as in the figures
+UNDER = 0.1  # of the smallest value seen, below which none is interpolated
 LOCAL = 1200  # points above which the interpolation is local, from the nearest NEIGHBOURS
 NEIGHBOURS = 80
 
@@ -54,7 +55,7 @@ class Scale:
 
     def back(self, values: np.ndarray) -> np.ndarray:
         """The inverse of `flat`."""
-        return np.maximum(values, 0.0) ** (1 / POWER) if self.wide else values
+        return np.maximum(values, (UNDER * self.low) ** POWER) ** (1 / POWER) if self.wide else values
 
     def error(self, found: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """|found - truth| / range, and where it is wide no less than that of the logarithms."""

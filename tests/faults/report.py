@@ -13,7 +13,7 @@ import h5py
 from .table import CAMPAIGNS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SUBJECTS = {"store": "the store", "training": "training"}
+SUBJECTS = {"store": "the store", "slices": "slices", "training": "training"}
 SHOWN = 20  # failures of a campaign that are written out
 PAGE = """\
 # Reliability of {subject}
