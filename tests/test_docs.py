@@ -63,7 +63,7 @@ def test_every_command_of_the_readme_exists_with_its_options():
     assert calls
     for _, name, *words in calls:
         known = {option for parameter in command(name).params for option in parameter.opts}
-        assert {word for word in words if word.startswith("-")} <= known
+        assert {word for word in words if re.match("-+[a-z]", word)} <= known  # -1:1:51 is a value
 
 
 def test_the_reference_of_commands_is_up_to_date(monkeypatch):
