@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 @click.option(
     "--direction",
     type=click.Choice(["random", "eigen", "gradient", "file"]),
-    default="random",
-    show_default=True,
-    help="Direction from one minimum: random, the Hessian's leading eigenvector, the gradient, or from a file.",
+    help="Direction from one minimum: random, the Hessian's leading eigenvector, the gradient, or from a file.  "
+    "[default: random]",
 )
 @slicing.direction_files
 @slicing.normalize
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Between minima: permute the second's hidden units to fit the first's (Ainsworth et al. 2023).",
 )
-@click.option("--restarts", type=int, default=3, show_default=True, help="Random starts of --align; the best is kept.")
+@click.option("--restarts", type=int, help="Random starts of --align; the best is kept.  [default: 3]")
 @click.option("--layers", is_flag=True, help="Move one layer at a time, each on a line of its own.")
 @click.option("--curvature", is_flag=True, help="Add the Hessian's largest eigenvalue at each point.")
 @options.what_to_measure("float32", None, bn=False, samples=False)
@@ -71,13 +70,13 @@ def _line(
     checkpoints: tuple[str, ...],
     as_json: bool,
     span: str | None,
-    direction: str,
+    direction: str | None,
     files: tuple[str, ...],
     normalize: str | None,
     with_biases: bool,
     curve: str,
     align: str,
-    restarts: int,
+    restarts: int | None,
     layers: bool,
     curvature: bool,
     samples: str | None,
@@ -88,12 +87,13 @@ def _line(
     overwrite: bool,
     **flags: Any,
 ) -> int:
-    _check(checkpoints, curve, align, restarts, layers=layers, curvature=curvature)
+    directed = bool(direction or files or normalize or with_biases)
+    _check(checkpoints, curve, align, restarts, layers=layers, curvature=curvature, directed=directed)
     slicing.check_policy(bn, flags["split"])
     count, auto, wanted = slicing.numbers(samples, share)
     default = "-1:2:61" if len(checkpoints) == 2 else "-1:1:51"
     alphas = options.positions(span or default, "--range")
-    directions = slicing.chosen(direction, normalize, with_biases, files, flags["seed"], count=1)
+    directions = slicing.chosen(direction or "random", normalize, with_biases, files, flags["seed"], count=1)
     store = checked_store(out, resume=resume)
     asked = options.request(bn="batch" if bn == "batch" else "eval", samples=count, **flags)
     from landscape.studies.measured import set_up
@@ -105,7 +105,7 @@ def _line(
         {"bn": None if bn == "batch" else bn, "bn_batch": asked.bn_batch},
         alphas,
         curve=curve,
-        restarts=restarts if align == "permutation" else None,
+        restarts=(3 if restarts is None else restarts) if align == "permutation" else None,
         layers=layers,
         curvature=curvature,
     )
@@ -116,7 +116,14 @@ def _line(
 
 
 def _check(
-    checkpoints: tuple[str, ...], curve: str, align: str, restarts: int, *, layers: bool, curvature: bool
+    checkpoints: tuple[str, ...],
+    curve: str,
+    align: str,
+    restarts: int | None,
+    *,
+    layers: bool,
+    curvature: bool,
+    directed: bool,
 ) -> None:
     from landscape.errors import UsageError
 
@@ -126,8 +133,10 @@ def _check(
         raise UsageError("--curve sincos and --align permutation are between two minima; give two checkpoints")
     if layers and (curve != "linear" or curvature):
         raise UsageError("--layers goes with neither --curve sincos nor --curvature")
-    if restarts < 0:
-        raise UsageError(f"--restarts must not be negative, got {restarts}")
+    if directed and len(checkpoints) == 2:
+        raise UsageError("--direction, --normalize and --with-biases are for a line from one minimum, not between two")
+    if restarts is not None and (restarts < 0 or align == "none"):
+        raise UsageError(f"--restarts needs --align permutation and must not be negative, got {restarts}")
 
 
 class _Job:
@@ -201,6 +210,7 @@ class _Job:
         start = minima[0]
         end, label, made = self.ends(minima, self.store, self.obtained)
         make, identity = self.slice(start, end, self.alphas, curvature=self.curvature)
+        slicing.check_statistics(identity)
         lines = len(layers_of(start.objective.layout)) if self.layers else 1
 
         def compute(attempt: Attempt) -> Any:
@@ -252,11 +262,12 @@ def _of_layers(result: Any) -> list[str]:
     """A row a layer: what its line costs at most, and where it ends."""
     import numpy as np
 
-    rows = [f"{'layer':<24}{'unit length':>14}{'loss at 0':>14}{'largest':>14}{'at alpha':>10}{'at the end':>14}"]
-    middle = int(np.argmin(np.abs(result.alpha)))
+    first = int(np.argmin(np.abs(result.alpha)))  # the position nearest to where all layers are as they were
+    at = f"at {result.alpha[first]:.3g}"
+    rows = [f"{'layer':<24}{'unit length':>14}{'loss ' + at:>14}{'largest':>14}{'at alpha':>10}{'at the end':>14}"]
     for name, length, loss in zip(result.layers, result.unit_lengths, result.loss, strict=True):
         worst = int(np.nanargmax(loss)) if np.isfinite(loss).any() else 0
         rows.append(
-            f"{name:<24}{length:14.4g}{loss[middle]:14.6g}{loss[worst]:14.6g}{result.alpha[worst]:10.3f}{loss[-1]:14.6g}"
+            f"{name:<24}{length:14.4g}{loss[first]:14.6g}{loss[worst]:14.6g}{result.alpha[worst]:10.3f}{loss[-1]:14.6g}"
         )
     return rows

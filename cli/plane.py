@@ -83,7 +83,7 @@ def _plane(
     from landscape.errors import UsageError
 
     kind = directions or ("random" if len(checkpoints) < 2 else "minima")
-    _check(kind, len(checkpoints), trajectories, adaptive)
+    _check(kind, len(checkpoints), trajectories, adaptive, plain=normalize is not None or with_biases)
     slicing.check_policy(bn, flags["split"])
     if marked and not checkpoints:
         raise UsageError("--mark needs checkpoints; give the minimum of the centre as CKPT")
@@ -105,11 +105,13 @@ def _plane(
     return present(result, label, provenance, _text(result), as_json)
 
 
-def _check(kind: str, checkpoints: int, trajectories: bool, adaptive: float | None) -> None:
+def _check(kind: str, checkpoints: int, trajectories: bool, adaptive: float | None, *, plain: bool) -> None:
     from landscape.errors import UsageError
 
     if checkpoints > 3:
         raise UsageError(f"a plane takes at most three checkpoints, got {checkpoints}; --mark projects others onto it")
+    if plain and kind in ("minima", "trajectory"):
+        raise UsageError(f"--directions {kind} takes neither --normalize nor --with-biases")
     if kind == "minima" and checkpoints < 2:
         raise UsageError(f"--directions minima needs two or three checkpoints, got {checkpoints}")
     if kind not in ("minima", "trajectory") and checkpoints > 1:
@@ -202,7 +204,9 @@ class _Job:
                 return plane(*place, **given, explained=view.explained, made=view.made | about, **going_on)
 
         label = "--".join(minimum.label for minimum in minima[: self.centres])
-        result, provenance = self.obtained(label, settings(*place, **given), compute, minima=minima)
+        identity = settings(*place, **given)
+        slicing.check_statistics(identity)
+        result, provenance = self.obtained(label, identity, compute, minima=minima)
         return label, result, provenance
 
 
@@ -218,7 +222,7 @@ def _text(result: Any) -> list[str]:
         f"one unit is {result.unit_lengths[0]:.4g} along alpha, {result.unit_lengths[1]:.4g} along beta; "
         f"cosine {result.cosine:.3f}",
     ]
-    if result.tolerance is not None:
+    if result.tolerance is not None and result.interpolation_error is not None:
         text.append(
             f"{int(result.evaluated.sum())} of {result.loss.size} points evaluated, the others interpolated; "
             f"largest error about {result.interpolation_error:.2%} of the range (asked: {result.tolerance:.2%})"

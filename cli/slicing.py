@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
@@ -65,6 +66,8 @@ def chosen(
         raise UsageError("--direction-file needs the direction `file`")
     if kind == "file" and len(files) != count:
         raise UsageError(f"this slice takes --direction-file {'once' if count == 1 else 'twice'}, got {len(files)}")
+    if with_biases and kind != "random" and normalize in (None, "none"):
+        raise UsageError(f"--with-biases is for random or normalised directions; {kind} has its biases already")
     from landscape.studies.slicing import Chosen
 
     return Chosen(kind, normalize, seed, files, with_biases)
@@ -82,6 +85,14 @@ def numbers(samples: str | None, share: float | None) -> tuple[int | None, bool,
     from landscape.slices.budget import SHARE
 
     return count, auto, share or SHARE
+
+
+def check_statistics(identity: Mapping[str, Any]) -> None:
+    """The same for a policy that was not asked for by name."""
+    if identity["bn"] == "recompute" and identity["split"] == "test":
+        from landscape.errors import InputError
+
+        raise InputError("batch norm would be re-estimated on test samples here: use --split both, or --bn eval")
 
 
 def check_policy(bn: str | None, split: str | None) -> None:

@@ -99,6 +99,14 @@ def test_a_plane_with_hardly_a_finite_point_is_evaluated_whole():
     assert refinement.error == 0
 
 
+@pytest.mark.parametrize("shape", [(2, 101), (101, 2), (1, 60), (3, 200)])
+def test_narrow_grids_are_interpolated_or_evaluated_whole(shape):
+    rows, columns = (np.linspace(-1, 1, count) for count in shape)
+    values = bowl(rows[:, None], columns[None, :])
+    points, _ = refined(values, minima=[(0, 50 % shape[1]), (0, 9)])
+    np.testing.assert_allclose(points.values["loss"], values, atol=0.01 * np.ptp(values))
+
+
 def test_a_flat_plane_needs_no_range():
     points, refinement = refined(np.full((30, 30), 2.5))
     np.testing.assert_allclose(points.values["loss"], 2.5, rtol=1e-12)

@@ -10,7 +10,8 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from landscape import Objective, line, plane
-from landscape.errors import UsageError
+from landscape.errors import InputError, UsageError
+from landscape.paths import path
 from landscape.slices import layer_lines, random_direction, through_minima
 from landscape.slices.statistics import recomputed
 
@@ -139,6 +140,26 @@ def test_what_does_not_fit_is_refused(pair):
     with pytest.raises(UsageError, match="must be one of"):
         line(start, end, [0.0, 1.0], bn="train")
     assert line(problem("tanh-mlp").objective(), torch.ones(83, dtype=DTYPE), [0.0, 1.0], bn="recompute").bn == "eval"
+
+
+def test_frozen_params_move_between_minima_under_every_policy(pair):
+    """What is no statistic of batch norm belongs to each minimum, whatever the policy."""
+    models = [network(seed) for seed in (0, 1)]
+    for model in models:
+        update_bn([INPUTS], model)
+        model.eval()
+    models[0][0].weight.requires_grad_(False)
+    start = Objective(models[0], "cross_entropy", (INPUTS, TARGETS), dtype=DTYPE)
+    end = start.at(models[1].state_dict())
+    third = start.at({**models[0].state_dict(), "3.weight": models[0][3].weight.detach() + 0.1})
+    assert line(start, end, [0.0, 1.0]).loss[1] == end.value()
+    moved = line(start, end, [0.0, 1.0], bn="eval").loss[1]
+    mixed = {**end.constants, **{k: v for k, v in start.constants.items() if "running" in k}}
+    assert moved == pytest.approx(end.with_constants(mixed).value(), rel=1e-12)
+    found = plane(start, through_minima(start, end, third), [0.0, 1.0], [0.0, 1.0])
+    assert found.loss[1, 0] == pytest.approx(end.value(), rel=1e-10)
+    with pytest.raises(InputError, match="frozen"):
+        path(start, end, epochs=1)
 
 
 def test_lines_of_one_layer_move_that_layer_alone(pair):

@@ -68,6 +68,18 @@ def test_a_block_without_the_layer_has_nothing_to_keep():
     assert first_layers(objective, pair, None) is None
 
 
+def test_inputs_that_are_copied_on_the_way_are_not_mistaken_for_each_other():
+    """The test split does not lie as it is used: Flatten copies its chunks, one after the other to the same place."""
+    objective, pair = problem_of(network())
+    inputs, targets = images(1, 40)
+    crossed = inputs.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
+    test = Objective(objective.model, "cross_entropy", (crossed, targets), dtype=DTYPE, chunk=8)
+    found = plane(objective, pair, GRID, GRID, test=test)
+    straight = Objective(objective.model, "cross_entropy", (inputs, targets), dtype=DTYPE, chunk=8)
+    expected = plane(objective, pair, GRID, GRID, test=straight)
+    np.testing.assert_allclose(found.test_loss, expected.test_loss, rtol=1e-11)
+
+
 class Scaled(nn.Module):
     """The layer's input is no view of the data, or depends on params, or it is called twice."""
 

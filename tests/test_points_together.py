@@ -72,7 +72,7 @@ def test_what_does_not_run_together_runs_alone():
     data = (torch.randn(9, 6, dtype=DTYPE), torch.arange(9) % 3)
     objective = Objective(OneByOne(), "cross_entropy", data, dtype=DTYPE)
     points = [objective.at(objective.params * f) for f in (0.5, -1.0)]
-    measure = Together()
+    measure = Together(lambda count: points[:count])
     expected = [point.value() for point in points]
     for _ in range(2):
         assert measure(points).loss.tolist() == pytest.approx(expected)
@@ -90,7 +90,7 @@ def test_a_layer_that_is_wrong_together_is_noticed():
     data = (torch.randn(9, 6, dtype=DTYPE), torch.arange(9) % 3)
     objective = Objective(Wrong(6, 3, dtype=DTYPE), "cross_entropy", data, dtype=DTYPE)
     points = [objective.at(objective.params * f) for f in (0.5, 2.0)]
-    measure = Together()
+    measure = Together(lambda count: points[:count])
     expected = [point.value() for point in points]
     for _ in range(2):
         assert measure(points).loss.tolist() == pytest.approx(expected)

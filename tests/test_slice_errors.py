@@ -81,6 +81,16 @@ def test_intervals_of_barriers_cover_the_populations():
     assert 0.9 <= np.mean(covered) <= 1.0
 
 
+def test_what_is_not_known_of_a_barrier_is_not_claimed():
+    from landscape.slices.barriers import barriers
+
+    t, flat = np.array([0.0, 0.5, 1.0]), np.ones(3)
+    unknown = barriers(t, np.array([1.0, 2.0, 1.0]), flat, np.array([0.0, np.nan, 0.0]), flat)[0]
+    assert unknown.value == 1.0
+    assert np.isnan([unknown.low, unknown.high]).all()
+    assert np.isnan(barriers(t, np.array([1.0, np.nan, 1.0]), flat, np.array([0.0, np.nan, 0.0]), flat)[0]).all()
+
+
 def test_without_a_hill_there_is_no_barrier():
     start = problem("tanh-mlp").objective()
     found = line(start, start.at(start.params * (1 + 1e-12)), [0.0, 0.5, 1.0])

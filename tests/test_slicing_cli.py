@@ -149,12 +149,31 @@ def test_a_plane_through_two_minima_and_their_initial_point_with_both_runs(here,
     np.testing.assert_allclose(found["mark_residual"], 0, atol=1e-5)
     np.testing.assert_allclose([found["mark_alpha"][:2], found["mark_beta"][:2]], [[0, 1], [0, 0]], atol=1e-6)
     assert found["mark_beta"][2] == pytest.approx(1)
-    assert found["trajectory"] == ["small"] * 6 + ["large"] * 6  # the initial point, four epochs, the minimum
-    assert found["trajectory_distance"][5] == 0
+    assert found["trajectory"] == ["small"] * 5 + ["large"] * 5  # the initial point, then four epochs
+    assert found["trajectory_distance"][4] == 0
     assert found["trajectory_beta"][0] == pytest.approx(1, abs=1e-5)  # both runs begin at the initial point
-    assert found["trajectory_beta"][6] == pytest.approx(1, abs=1e-5)
+    assert found["trajectory_beta"][5] == pytest.approx(1, abs=1e-5)
     assert found["label"] == "small--large"
     assert shown(capsys, text)["provenance"]["found"]
+
+
+def test_statistics_are_never_of_test_samples(here, capsys):
+    pair = "bn-small.safetensors bn-large.safetensors --split test"
+    for words in (f"line {pair} --curve sincos", f"line {pair} --layers", f"plane {pair}"):
+        assert "test samples" in shown(capsys, words, 3)
+
+
+def test_a_plane_of_nothing_finite_ends_with_4(here, capsys):
+    capsys.readouterr()
+    assert run(["plane", "small.safetensors", "--x", "1e30:2e30:12", "--adaptive", "0.01"]) == 4
+    assert "non-finite" in capsys.readouterr().err
+
+
+def test_the_same_minima_under_other_names_are_the_same_plane(here, capsys):
+    (here / "copy.safetensors").write_bytes(Path("other.safetensors").read_bytes())
+    text = f"plane small.safetensors --x 0:1:2 --out {here / 'r.h5'} --mark"
+    assert shown(capsys, f"{text} other.safetensors")["marks"] == ["small", "other"]
+    assert shown(capsys, f"{text} {here / 'copy.safetensors'}")["provenance"]["found"]
 
 
 def test_a_plane_through_three_minima_with_a_fourth_projected(here, capsys):
@@ -232,7 +251,11 @@ def test_the_initial_point_must_be_shared_and_kept(here, capsys):
         ("plane --model mlp --mark small.safetensors", "--mark needs"),
         ("line small.safetensors --curve sincos", "two checkpoints"),
         ("line small.safetensors --align permutation", "two checkpoints"),
-        ("line small.safetensors large.safetensors --restarts -1", "negative"),
+        ("line small.safetensors large.safetensors --align permutation --restarts -1", "negative"),
+        ("line small.safetensors large.safetensors --restarts 2", "--align"),
+        ("line small.safetensors large.safetensors --normalize filter", "not between two"),
+        ("line small.safetensors --direction eigen --with-biases", "has its biases"),
+        ("plane small.safetensors large.safetensors --normalize filter", "neither"),
     ],
 )
 def test_what_the_text_tells_is_refused(here, capsys, text, words):

@@ -15,7 +15,8 @@ from ..results import Path, Result, Status
 from ..resume import Points, Watch
 from ..slices.line import barrier_fields, course, refuse_other_objective
 from ..slices.points import ALL, Measure, columns, of_chord
-from ..slices.statistics import batch_of, policy_of, recomputed
+from ..slices.projection import step_between
+from ..slices.statistics import batch_of, following, policy_of, recomputed
 from .curves import arc_length, coefficients, point
 from .training import Plan, Training
 
@@ -96,6 +97,9 @@ def path(
     refuse_other_objective(start, end)
     if torch.equal(start.params, end.params):
         raise InputError("both ends are the same point; a path needs two different minima")
+    others = following(start, step_between(start, end).buffers, "recompute")
+    if any(bool(step.any()) for step in others.values()):
+        raise InputError("the minima differ in frozen params or buffers, which a path does not train; unfreeze them")
     given = settings(start, end, plan, positions, split=split, test=test, bn=bn, bn_batch=bn_batch)
     t, watch, training = np.array(given["t"]), watch or Watch(), Training(start, end, plan)
     points = Points(t.shape, ALL)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError, Stopped
+from ..errors import InputError, ResourceError, Stopped
 from ..results import DONE, NON_FINITE, TODO, Result, Status
 
 SAVE_EVERY = 1.0  # seconds of work between two saves of a partial result
@@ -38,8 +38,11 @@ class Points:
     """
 
     def __init__(self, shape: tuple[int, ...], columns: Sequence[str]) -> None:
-        self.values = {name: np.full(shape, np.nan) for name in columns}
-        self.status = np.zeros(shape, dtype=np.uint8)
+        try:
+            self.values = {name: np.full(shape, np.nan) for name in columns}
+            self.status = np.zeros(shape, dtype=np.uint8)
+        except MemoryError as error:
+            raise ResourceError(f"no memory for {' x '.join(map(str, shape))} points; ask for fewer") from error
         self._saved, self._pause = time.monotonic(), SAVE_EVERY
 
     def take_over(self, partial: Result | None) -> None:

@@ -143,8 +143,9 @@ class Refinement:
         values, seen = points.values[name], self._seen()
         seen = seen[np.isfinite(values.flat[seen])]
         name_of, degree = kernel
-        if len(seen) < 2 * (degree + 1) * (degree + 2):
-            return np.full(values.size, np.nan)
+        rows, columns = np.unravel_index(seen, self.shape)
+        if min(len(np.unique(rows)), len(np.unique(columns))) <= degree or len(seen) < 2 * (degree + 1) * (degree + 2):
+            return np.full(values.size, np.nan)  # no polynomial of the degree is fixed by these
         scale = self._scale(values) if name.endswith("loss") else Scale(0.0, 0.0)
         near = NEIGHBOURS if len(seen) > LOCAL else None
         function = RBFInterpolator(

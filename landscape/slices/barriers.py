@@ -46,5 +46,6 @@ def _largest(excess: np.ndarray, stderr: np.ndarray) -> Barrier:
     If each point's interval holds its truth, this one holds the largest. Neither barrier can be negative: the ends of
     the line are among its points.
     """
-    margin = Z95 * np.nan_to_num(stderr)
-    return Barrier(float(np.max(excess)), max(0.0, float(np.max(excess - margin))), float(np.max(excess + margin)))
+    margin = Z95 * stderr  # nan, where it is not known, goes through to both ends
+    low, high = float(np.max(excess - margin)), float(np.max(excess + margin))
+    return Barrier(float(np.max(excess)), low if np.isnan(low) else max(0.0, low), high)

@@ -9,10 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import InputError
-from ..execution import has_batch_norm
 from ..objective import Objective
 from .directions import Direction, as_direction
-from .statistics import moved_buffers
+from .statistics import following, moved_buffers
 
 CURVES = ("linear", "sincos")
 
@@ -38,7 +37,7 @@ def positions_of(alphas: Positions, *, between: bool) -> np.ndarray:
     positions = np.asarray(alphas, dtype=np.float64)
     if between and positions.min() <= 0.0 and positions.max() >= 1.0:
         # linspace meets 0 and 1 only to rounding
-        near = np.isclose(positions, 0.0, atol=1e-12) | np.isclose(positions, 1.0, atol=1e-12)
+        near = np.isclose(positions, 0.0, rtol=0, atol=1e-12) | np.isclose(positions, 1.0, rtol=0, atol=1e-12)
         positions = np.union1d(positions[~near], [0.0, 1.0])
     return positions
 
@@ -46,15 +45,13 @@ def positions_of(alphas: Positions, *, between: bool) -> np.ndarray:
 def course(start: Objective, end: End, policy: str, curve: str = "linear") -> Callable[[float], Objective]:
     """The objective at each position, statistics re-estimated by the caller where that is the policy."""
     if isinstance(end, Objective):
-        return _between(start, end, policy != "interpolate" and has_batch_norm(start.model), curve)
+        return _between(start, end, policy, curve)
     direction, origin = as_direction(end), start.params.double()
-    vector = direction.vector.to(origin)
+    vector, steps = direction.vector.to(origin), following(start, direction.buffers, policy)
 
     def along(alpha: float) -> Objective:
         point = start.at(origin + alpha * vector)
-        if policy != "interpolate":
-            return point
-        return point.with_constants(moved_buffers(start.constants, direction.buffers, alpha))
+        return point.with_constants(moved_buffers(start.constants, steps, alpha)) if steps else point
 
     return along
 
@@ -66,8 +63,11 @@ def _coefficients(alpha: float, curve: str) -> tuple[float, float]:
     return math.cos(math.pi * alpha / 2), math.sin(math.pi * alpha / 2)
 
 
-def _between(start: Objective, end: Objective, fixed: bool, curve: str) -> Callable[[float], Objective]:
-    """Points between two objectives, with the buffers of the first (`fixed`) or mixed ones."""
+def _between(start: Objective, end: Objective, policy: str, curve: str) -> Callable[[float], Objective]:
+    """Points between two objectives; of their buffers the statistics move by the policy, all others always."""
+    # params outside the block that moves stay those of the start
+    outside = {name: tensor for name, tensor in start.constants.items() if name not in start.penalised}
+    moving = following(start, outside, policy)
 
     def mixed(a: Tensor, b: Tensor, weights: tuple[float, float]) -> Tensor:
         if not a.is_floating_point():
@@ -78,10 +78,6 @@ def _between(start: Objective, end: Objective, fixed: bool, curve: str) -> Calla
     def place(alpha: float) -> Objective:
         weights = _coefficients(alpha, curve)
         point = start.at(mixed(start.params, end.params, weights))
-        if fixed:
-            return point
-        # params outside the block that moves stay those of the start
-        moving = {name: a for name, a in start.constants.items() if name not in start.penalised}
         return point.with_constants(
             {**start.constants, **{name: mixed(a, end.constants[name], weights) for name, a in moving.items()}}
         )

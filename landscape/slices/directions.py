@@ -83,8 +83,8 @@ def direction_from_file(path: str | os.PathLike[str], objective: Objective) -> T
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is no safetensors file of a direction: {error}") from error
     vector = objective.layout.join(tensors).double()
-    if not bool(vector.isfinite().all()):
-        raise InputError(f"the direction in {path} is not finite")
+    if not bool(vector.isfinite().all()) or not bool(vector.any()):
+        raise InputError(f"the direction in {path} is {'zero' if bool(vector.isfinite().all()) else 'not finite'}")
     return vector.to(objective.device)
 
 

@@ -53,16 +53,27 @@ def first_layers(objective: Objective, directions: Sequence[Tensor], test: Objec
         return None
     found = FirstLayers()
     found.kept = {layer: {} for layer in weights}
-    for part in (objective, test):
-        if part is not None:
-            with part.running(), torch.no_grad(), _watched(list(weights), partial(_keep, found.kept, weights)):
-                for batch in part.samples.chunks(part.chunk):
-                    part.outputs(part.parts(), batch)
-    away = objective.at(objective.params.double() + 0.5 * directions[0] - 0.25 * directions[1])
-    with found.at(0.5, -0.25):
-        quick = away.measured().loss
-    near = AGREES[objective.dtype]
-    return found if torch.allclose(quick, away.measured().loss, rtol=near, atol=near, equal_nan=True) else None
+    parts = [part for part in (objective, test) if part is not None]
+    for part in parts:
+        keep = partial(_keep, found.kept, weights, _storages(part))
+        with part.running(), torch.no_grad(), _watched(list(weights), keep):
+            for batch in part.samples.chunks(part.chunk):
+                part.outputs(part.parts(), batch)
+    away = objective.params.double() + 0.5 * directions[0] - 0.25 * directions[1]
+    return found if all(_agrees(found, part.at(away), (0.5, -0.25)) for part in parts) else None
+
+
+def _agrees(found: FirstLayers, point: Objective, position: tuple[float, float]) -> bool:
+    with found.at(*position):
+        quick = point.measured().loss
+    near = AGREES[point.dtype]
+    return torch.allclose(quick, point.measured().loss, rtol=near, atol=near, equal_nan=True)
+
+
+def _storages(objective: Objective) -> set[int]:
+    """Where the inputs of the samples lie. A tensor made on the way may come to lie where another lay before."""
+    pairs = [block for block in objective.samples.blocks if isinstance(block, tuple)]
+    return {inputs.untyped_storage().data_ptr() for inputs, _ in pairs}
 
 
 def _added(kept: dict[Key, Parts], forward: Callable[[Tensor], Tensor], a: float, b: float, inputs: Tensor) -> Tensor:
@@ -73,10 +84,14 @@ def _added(kept: dict[Key, Parts], forward: Callable[[Tensor], Tensor], a: float
 
 
 def _key(inputs: Tensor) -> Key:
-    return inputs.data_ptr(), tuple(inputs.shape)
+    return inputs.data_ptr(), (*inputs.shape, *inputs.stride())
 
 
-def _keep(kept: dict[nn.Linear, dict[Key, Parts]], weights: Weights, layer: nn.Linear, inputs: Tensor) -> None:
+def _keep(
+    kept: dict[nn.Linear, dict[Key, Parts]], weights: Weights, storages: set[int], layer: nn.Linear, inputs: Tensor
+) -> None:
+    if inputs.untyped_storage().data_ptr() not in storages:
+        return
     first, second, third = (functional.linear(inputs, weight, bias) for weight, bias in weights[layer])
     kept[layer][_key(inputs)] = (first, second, third)
 
@@ -95,7 +110,7 @@ def _layers(objective: Objective, directions: Sequence[Tensor]) -> Weights:
     found: Weights = {}
     for layer in objective.model.modules():
         if type(layer) is nn.Linear and layer.in_features >= LEAST_INPUTS and not _hooked(layer):
-            own = [names[id(param)] for param in (layer.weight, layer.bias) if param is not None]
+            own = [names.get(id(param), "") for param in (layer.weight, layer.bias) if param is not None]
             if all(name in named[0] for name in own):
                 found[layer] = [(n[own[0]], n[own[1]] if layer.bias is not None else None) for n in named]
     seen: dict[nn.Linear, list[Tensor]] = {layer: [] for layer in found}

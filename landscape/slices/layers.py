@@ -17,7 +17,7 @@ from .courses import End, Positions, positions_of, refuse_other_objective
 from .directions import Direction, as_direction
 from .points import COLUMNS, Measure, columns, of_centre
 from .projection import step_between
-from .statistics import batch_of, moved_buffers, policy_of, recomputed
+from .statistics import batch_of, following, moved_buffers, policy_of, recomputed
 from .together import POINTS
 
 VERSION = 1
@@ -94,6 +94,7 @@ def layer_lines(
     step = direction.vector.to(origin)
     masks = {name: mask.to(origin.device) for name, mask in layers_of(start.layout).items()}
     names = tuple(masks)
+    steps = following(start, direction.buffers, given["bn"])
     points = Points((len(names), len(positions)), COLUMNS)
     points.take_over(partial)
 
@@ -101,12 +102,9 @@ def layer_lines(
         row, column = divmod(index, len(positions))
         alpha, name = float(positions[column]), names[row]
         point = start.at(torch.where(masks[name], origin + alpha * step, origin))
-        if given["bn"] == "recompute":
-            return recomputed(point, given["bn_batch"])
-        if given["bn"] == "interpolate":
-            own = {key: step for key, step in direction.buffers.items() if key.rpartition(".")[0] == name}
-            return point.with_constants(moved_buffers(start.constants, own, alpha))
-        return point
+        own = {key: step for key, step in steps.items() if key.rpartition(".")[0] == name}
+        point = point.with_constants(moved_buffers(start.constants, own, alpha)) if own else point
+        return recomputed(point, given["bn_batch"]) if given["bn"] == "recompute" else point
 
     def build(status: Status) -> LayerLines:
         measured: dict[str, Any] = dict(columns(points, with_test=test is not None))

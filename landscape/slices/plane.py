@@ -17,7 +17,7 @@ from .directions import Direction, as_direction
 from .first_layers import first_layers
 from .points import COLUMNS, Measure, columns, of_centre
 from .projection import Frame, Marks, Trajectory
-from .statistics import batch_of, moved_buffers, policy_of, recomputed
+from .statistics import batch_of, following, moved_buffers, policy_of, recomputed
 from .together import POINTS
 
 VERSION = 2
@@ -116,6 +116,8 @@ def plane(
     points = Points((len(alpha), len(beta)), COLUMNS)
     points.take_over(partial)
 
+    steps = [following(objective, direction.buffers, given["bn"]) for direction in (first, second)]
+
     def position(index: int) -> tuple[float, float]:
         row, column = divmod(index, len(beta))
         return float(alpha[row]), float(beta[column])
@@ -123,12 +125,10 @@ def plane(
     def at(index: int) -> Objective:
         a, b = position(index)
         point = objective.at(frame.centre.add(frame.first, alpha=a).add_(frame.second, alpha=b))
-        if given["bn"] == "recompute":
-            return recomputed(point, given["bn_batch"])
-        if given["bn"] == "interpolate":
-            moved = moved_buffers(objective.constants, first.buffers, a)
-            return point.with_constants(moved_buffers(moved, second.buffers, b))
-        return point
+        if steps[0] or steps[1]:
+            moved = moved_buffers(objective.constants, steps[0], a)
+            point = point.with_constants(moved_buffers(moved, steps[1], b))
+        return recomputed(point, given["bn_batch"]) if given["bn"] == "recompute" else point
 
     def build(status: Status) -> Plane:
         measured: dict[str, Any] = dict(columns(points, with_test=test is not None))

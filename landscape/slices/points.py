@@ -64,7 +64,8 @@ class Measure:
     ) -> None:
         self.place, self.reference, self.test, self.also, self.errors = place, reference, test, also, errors
         self.within = within
-        self.together, self.test_together = Together(), Together()
+        self.together = Together(lambda count: [self.place(index) for index in range(count)])
+        self.test_together = Together(lambda count: self._on_test([self.place(index) for index in range(count)]))
 
     def __call__(self, indices: Sequence[int]) -> list[Row]:
         """The columns at points; None where the loss is not finite: such a point has no accuracy either."""
@@ -87,9 +88,11 @@ class Measure:
         return [self._finished(at, row) for at, row in zip(points, rows, strict=True)]
 
     def _tested(self, points: Sequence[Objective]) -> Measured | None:
-        if self.test is None:
-            return None
-        return self.test_together([self.test.at(at.params).with_constants(at.constants) for at in points])
+        return None if self.test is None else self.test_together(self._on_test(points))
+
+    def _on_test(self, points: Sequence[Objective]) -> list[Objective]:
+        assert self.test is not None
+        return [self.test.at(at.params).with_constants(at.constants) for at in points]
 
     def _finished(self, at: Objective, row: dict[str, float]) -> Row:
         if not np.isfinite(row["loss"]):
@@ -105,10 +108,13 @@ def _of_difference(
 ) -> Tensor:
     """Standard errors (P,) of losses or errors less their references, the samples being shared; influence (P, G).
 
-    The terms of the reference are the same at all points, their weights are not.
+    The terms of the reference are the same at all points, their weights are not. nan where memory has cut chunks since
+    the reference was measured, and with them the groups of a user's loss.
     """
     terms = [of(index) for index in indices]
     for k, (_, term) in enumerate(terms[0]):
+        if part(term).shape != influence.shape[1:]:
+            return torch.full_like(influence[:, 0], np.nan)
         weights = influence.new_tensor([row[k][0] for row in terms])
         influence = influence - weights[:, None] * part(term)
     return stderr(influence)

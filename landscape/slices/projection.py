@@ -44,9 +44,9 @@ class Marks:
     minima: Mapping[str, Objective]
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """What identifies them."""
-        return {name: minimum.identity["params"] for name, minimum in self.minima.items()}
+    def identity(self) -> list[str]:
+        """What identifies them: contents, not names."""
+        return [minimum.identity["params"] for minimum in self.minima.values()]
 
     def places(self, frame: Frame) -> dict[str, Any]:
         """Where they lie, and how far beside the plane, as fields of a result."""
@@ -83,8 +83,9 @@ class Trajectory:
         """The two principal components of the points, unit vectors (n,), and the shares of variance explained (2,).
 
         Of the points less their mean, X (T, n): the eigenvectors u of the Gram matrix XX' (T, T) give X'u / |X'u|, so
-        that no (n, n) matrix is needed (Li et al. 2018, section 7.2). Signs: the larger entry positive. Raises
-        InputError for fewer than three points, or for points on one line.
+        that no (n, n) matrix is needed (Li et al. 2018, section 7.2). Signs: the largest entry positive. All T points
+        are in memory at once, in the type of their files. Raises InputError for fewer than three points, or for points
+        on one line.
         """
         points = [point.detach().cpu() for run in self.runs.values() for point in run]
         if len(points) < 3:
@@ -100,10 +101,11 @@ class Trajectory:
         if not float(variances[-2]) > len(points) * torch.finfo(torch.float64).eps * float(variances[-1]):
             raise InputError("the points of the trajectory lie on one line, so they span no plane")
         found = torch.cat([vectors[:, -2:].T.flip(0) @ _centred(points, block) for block in blocks], dim=1)
-        first = Direction(_signed(found[0] / found[0].norm()))
+        keys = [{"component": index, "of": list(self.key)} for index in (0, 1)]
+        first = Direction(_signed(found[0] / found[0].norm()), key=keys[0])
         second = orthogonalised(_signed(found[1] / found[1].norm()), first)
         explained = (variances.flip(0)[:2] / variances.clamp(min=0).sum()).numpy()
-        return first, Direction(second.vector / second.vector.norm()), explained
+        return first, Direction(second.vector / second.vector.norm(), key=keys[1]), explained
 
 
 def _centred(points: Sequence[Tensor], block: slice) -> Tensor:
@@ -135,4 +137,6 @@ def step_between(start: Objective, end: Objective) -> Direction:
         for name, tensor in start.constants.items()
         if tensor.is_floating_point() and name not in start.penalised
     }
-    return Direction(end.params.double() - start.params.double(), buffers)
+    # by the minima, since the last bits of what is made from it may depend on the number of threads
+    key = {"from": start.identity["params"], "to": end.identity["params"]}
+    return Direction(end.params.double() - start.params.double(), buffers, key)

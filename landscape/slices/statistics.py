@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from .. import execution
+from .. import execution, memory
 from ..data.samples import cut, length
-from ..errors import InputError, UsageError
+from ..errors import InputError, ResourceError, UsageError
 from ..objective import DEFAULT_BN_BATCH, Objective
 
 POLICIES = ("eval", "batch", "recompute", "interpolate")
@@ -51,7 +52,7 @@ def recomputed(objective: Objective, batch: int = DEFAULT_BN_BATCH) -> Objective
         return objective
     moved = objective.with_constants({**objective.constants, **fresh})
     parts = moved.parts()
-    with torch.no_grad(), execution.estimating(moved.model):
+    with torch.no_grad(), execution.estimating(moved.model), moved.loss.targets_checked(), _told(batch):
         for block in moved.samples.blocks:
             samples = length(block)
             if samples < 2:
@@ -63,6 +64,17 @@ def recomputed(objective: Objective, batch: int = DEFAULT_BN_BATCH) -> Objective
     return moved
 
 
+@contextmanager
+def _told(batch: int) -> Iterator[None]:
+    """Memory that runs out: a batch cannot be halved, since its statistics belong together."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not memory.out_of_memory(error):
+            raise
+        raise ResourceError(f"out of memory with {batch} samples that share statistics; lower --bn-batch") from error
+
+
 def fresh_statistics(objective: Objective) -> dict[str, Tensor]:
     """Statistics that have seen nothing, by the names of the buffers."""
     found: dict[str, Tensor] = {}
@@ -72,6 +84,12 @@ def fresh_statistics(objective: Objective) -> dict[str, Tensor]:
                 key = f"{name}.{buffer}" if name else buffer
                 found[key] = torch.full_like(objective.constants[key], start)
     return found
+
+
+def following(objective: Objective, steps: Mapping[str, Tensor], policy: str) -> dict[str, Tensor]:
+    """The steps of buffers that are made under a policy: frozen params always, statistics with `interpolate` alone."""
+    statistics = fresh_statistics(objective) if policy != "interpolate" else {}
+    return {name: step for name, step in steps.items() if name not in statistics}
 
 
 def moved_buffers(constants: Mapping[str, Tensor], steps: Mapping[str, Tensor], times: float) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,31 +24,37 @@ Three = tuple[Tensor, Tensor, Tensor]
 class Together:
     """Measures groups of points of one objective, by `vmap` over the params where that runs and agrees.
 
-    The first group is measured both ways. Where a layer does not run under vmap or the losses differ, where the loss is
-    the user's own, and with batch statistics, the points go one by one. A group is always measured whole, so that what
-    is computed together does not depend on where the work was cut. Costs one forward pass a point.
+    The first points of the slice are measured both ways, wherever the work goes on. Where a layer does not run under
+    vmap or the losses differ, where the loss is the user's own, and with batch statistics, the points go one by one; so
+    does a group for which memory runs out. A group is always measured whole, so that what is computed together does not
+    depend on where the work was cut. Costs one forward pass a point.
     """
 
-    def __init__(self) -> None:
-        self.works: bool | None = None
+    def __init__(self, first: Callable[[int], Sequence[Objective]]) -> None:
+        self.first, self.works = first, None
 
     def __call__(self, points: Sequence[Objective]) -> Measured:
         """Values with a leading axis: loss (P,), influences (P, G)."""
-        if len(points) == 1 or self.works is False or not _fits(points[0]):
-            return joined([point.measured() for point in points])
-        if self.works:
-            return at_once(points)
-        alone = joined([point.measured() for point in points])
+        if len(points) > 1 and _fits(points[0]):
+            if self.works is None:
+                self.works = self._decided(self.first(len(points)))
+            found = self._tried(points) if self.works else None
+            if found is not None:
+                return found
+        return joined([point.measured() for point in points])
+
+    def _decided(self, points: Sequence[Objective]) -> bool:
+        found, alone = self._tried(points), joined([point.measured() for point in points])
+        near = AGREES[points[0].dtype]
+        return found is not None and torch.allclose(found.loss, alone.loss, rtol=near, atol=near, equal_nan=True)
+
+    def _tried(self, points: Sequence[Objective]) -> Measured | None:
         try:
-            found = at_once(points)
-        except RuntimeError as error:  # what torch raises for a layer that vmap does not know
+            return at_once(points)
+        except RuntimeError as error:  # what torch raises for a layer that vmap does not know, too
             if memory.out_of_memory(error):
                 memory.release()
-            self.works = False
-            return alone
-        near = AGREES[points[0].dtype]
-        self.works = torch.allclose(found.loss, alone.loss, rtol=near, atol=near, equal_nan=True)
-        return found if self.works else alone
+        return None
 
 
 def _fits(objective: Objective) -> bool:

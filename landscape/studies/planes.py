@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..checkpoint import fitted, load_checkpoint
@@ -54,6 +55,8 @@ def through(minima: Sequence[Minimum], marked: Sequence[Minimum]) -> View:
     """The plane through three minima; through two and the initial point that their runs share, where two are given."""
     points = {minimum.label: minimum.objective for minimum in minima}
     bn = None
+    if INITIAL in {minimum.label for minimum in (*minima, *marked)}:
+        raise InputError(f"{INITIAL!r} is the name of a mark, not of a minimum; give another --label")
     if len(minima) == 2:
         points[INITIAL] = initial_point(minima)
         # an initial point has seen no data, so its statistics are no network's
@@ -69,7 +72,7 @@ def along_trajectory(minima: Sequence[Minimum], marked: Sequence[Minimum]) -> Vi
     runs = trajectory_of(minima)
     first, second, explained = runs.components()
     device = minima[0].objective.device
-    pair = (Direction(first.vector.to(device)), Direction(second.vector.to(device)))
+    pair = (replace(first, vector=first.vector.to(device)), replace(second, vector=second.vector.to(device)))
     made = {"kind": "trajectory", "runs": list(runs.runs), "points": len(runs.key), "orthogonalised": True}
     marks = Marks({minimum.label: minimum.objective for minimum in (*minima, *marked)})
     return View(pair, made, marks, runs, explained)
@@ -108,9 +111,12 @@ class _Run:
 
     def __iter__(self) -> Iterator[Tensor]:
         objective = self.minimum.objective
+        last = None
         for path in self.files:
-            yield objective.layout.join(fitted(load_checkpoint(path), objective.model)).to(objective.params)
-        yield objective.params
+            last = objective.layout.join(fitted(load_checkpoint(path), objective.model)).to(objective.params)
+            yield last
+        if last is None or not torch.equal(last, objective.params):  # else it is the run's last point
+            yield objective.params
 
 
 def trajectory_of(minima: Sequence[Minimum]) -> Trajectory:

@@ -23,6 +23,7 @@ from ..slices import (
 )
 from ..slices.directions import as_direction
 from ..store import Store, vectors_path
+from ..vectors import digest_of
 from .keeping import Attempt
 from .measured import Minimum
 
@@ -74,9 +75,10 @@ def chosen_directions(
         return _random(objective, chosen, count), {**made, "seed": chosen.seed, "left out": left_out}
     found: list[Direction] = []
     if chosen.kind == "gradient":
-        found.append(Direction(gradient_direction(objective)))
+        found.append(Direction(gradient_direction(objective), key={"gradient": objective.identity["params"]}))
     if chosen.kind == "file":
-        found = [Direction(direction_from_file(path, objective)) for path in chosen.files]
+        vectors = [direction_from_file(path, objective) for path in chosen.files]
+        found = [Direction(vector, key={"file": digest_of({"": vector})}) for vector in vectors]
         made["files"] = list(chosen.files)
     if len(found) < count:
         vectors, about = top_eigenvectors(minimum, count - len(found), chosen.seed, obtain, store)
