@@ -6,23 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from ..objective import Objective
 from ..results import Plane, Result, Status
 from ..resume import Points, Watch
 from .adaptive import Refinement
 from .courses import Positions
-from .directions import Direction, as_direction
-from .first_layers import first_layers
+from .directions import as_direction
+from .ground import Directions, Ground
 from .points import COLUMNS, Measure, columns, of_centre
-from .projection import Frame, Marks, Trajectory
-from .statistics import batch_of, following, moved_buffers, policy_of, recomputed
+from .projection import Marks, Trajectory
+from .statistics import batch_of, policy_of
 from .together import POINTS
 
 VERSION = 2
-
-Directions = tuple[Direction | Tensor, Direction | Tensor]
 
 
 def settings(
@@ -98,64 +95,37 @@ def plane(
     Costs one forward pass over the samples a point (and one over the test split where it is given), two with `bn`
     recompute. Memory does not grow with the number of points. Raises UsageError for wrong `bn` or `adaptive`.
     """
-    first, second = (as_direction(direction) for direction in directions)
     asked: dict[str, Any] = {"split": split, "test": test, "bn": bn, "bn_batch": bn_batch}
     shown: dict[str, Any] = {"marks": marks, "trajectory": trajectory}
     given = settings(objective, directions, alphas, betas, **asked, adaptive=adaptive, **shown)
-    alpha, beta = np.asarray(alphas, dtype=np.float64), np.asarray(betas, dtype=np.float64)
-    frame = Frame(objective.params.double(), *(d.vector.to(objective.device).double() for d in (first, second)))
-    fields: dict[str, Any] = {
-        **(marks.fields(frame) if marks else {}),
-        **(trajectory.fields(frame) if trajectory else {}),
-    }
-    refinement = None
-    if adaptive is not None:
-        known = [(0.0, 0.0), *zip(fields.get("mark_alpha", ()), fields.get("mark_beta", ()), strict=True)]
-        near = [(_nearest(alpha, a), _nearest(beta, b)) for a, b in known]
-        refinement = Refinement((len(alpha), len(beta)), adaptive, near)
-    points = Points((len(alpha), len(beta)), COLUMNS)
+    ground = Ground(objective, directions, alphas, betas, given)
+    fields = ground.projected(marks, trajectory)
+    refinement = None if adaptive is None else Refinement(ground.shape, adaptive, ground.near(fields))
+    points = Points(ground.shape, COLUMNS)
     points.take_over(partial)
-
-    steps = [following(objective, direction.buffers, given["bn"]) for direction in (first, second)]
-
-    def position(index: int) -> tuple[float, float]:
-        row, column = divmod(index, len(beta))
-        return float(alpha[row]), float(beta[column])
-
-    def at(index: int) -> Objective:
-        a, b = position(index)
-        point = objective.at(frame.centre.add(frame.first, alpha=a).add_(frame.second, alpha=b))
-        if steps[0] or steps[1]:
-            moved = moved_buffers(objective.constants, steps[0], a)
-            point = point.with_constants(moved_buffers(moved, steps[1], b))
-        return recomputed(point, given["bn_batch"]) if given["bn"] == "recompute" else point
 
     def build(status: Status) -> Plane:
         measured: dict[str, Any] = dict(columns(points, with_test=test is not None))
-        lengths = np.array([float(frame.first.norm()), float(frame.second.norm())])
         return Plane(
             status=status,
             settings=given,
-            alpha=alpha,
-            beta=beta,
             point_status=points.status.copy(),
             tolerance=adaptive,
             interpolation_error=refinement.error if refinement and status is Status.COMPLETE else None,
-            unit_lengths=lengths,
-            cosine=float(frame.first @ frame.second) / float(lengths.prod()),
             explained=explained,
             num_samples=objective.num_samples,
             split=split,
             bn=given["bn"],
             direction=dict(made or {}),
+            **ground.fields(),
             **fields,
             **measured,
         )
 
-    centre = recomputed(objective, given["bn_batch"]) if given["bn"] == "recompute" else objective
-    layers = first_layers(objective, (frame.first, frame.second), test)
-    within = None if layers is None else lambda index: layers.at(*position(index))
-    measure, watching = Measure(at, of_centre(centre), test, within=within), watch or Watch()
+    measure, watching = (
+        Measure(ground.at, of_centre(ground.centre()), test, within=ground.shortcut(test)),
+        watch or Watch(),
+    )
 
     def evaluate(indices: np.ndarray | None) -> None:
         points.evaluate(measure, build, watching, only=indices, group=POINTS[objective.device.type])
@@ -165,7 +135,3 @@ def plane(
     else:
         refinement.run(points, evaluate)
     return build(points.outcome())
-
-
-def _nearest(positions: np.ndarray, place: float) -> int:
-    return int(np.abs(positions - place).argmin())

@@ -20,8 +20,8 @@ from ..checkpoint import load_checkpoint
 from ..operators import Hessian
 from ..recipe import Recipe
 from ..results import Eigenpairs, Result, Sharpness
+from ..slices.ground import Directions
 from ..slices.line import settings as line_settings
-from ..slices.plane import Directions
 from ..slices.plane import settings as plane_settings
 from ..store import Store
 from . import runfiles, runs
