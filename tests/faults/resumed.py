@@ -54,12 +54,12 @@ NORMED = ("--model", f"{NETWORK}:Normed", "--data", f"{NETWORK}:points", "--spli
 # Files of weights are those of `_minima`, beside the result.
 SLICES = (
     Work("adaptive planes", ("plane", "--x=-1:1:13", "--y=-1:1:13", "--adaptive", "0.1"), 1.5),
-    Work("lines by layer", ("line", "--layers", "--range=-1:1:13"), 0.6),
     Work("recomputed lines", ("line", "--bn", "recompute", "--range=-1:1:13"), 0.6, NORMED),
-    Work("aligned lines", ("line", "a.safetensors", "b.safetensors", "--align", "permutation", "--range=0:1:13"), 0.4),
     Work(
         "paths", ("path", "a.safetensors", "b.safetensors", "--epochs", "8", "--batch-size", "8", "--points", "7"), 0.8
     ),
+    Work("lines by layer", ("line", "--layers", "--range=-1:1:13"), 0.6),
+    Work("aligned lines", ("line", "a.safetensors", "b.safetensors", "--align", "permutation", "--range=0:1:13"), 0.4),
 )
 
 

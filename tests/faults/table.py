@@ -42,7 +42,7 @@ CAMPAIGNS = {
     "killed-slices": Campaign(
         resumed.killed_slices,
         50,
-        5,
+        3,
         "`kill -9` of adaptive planes, of lines by layer, aligned or with re-estimated batch norm, and of curves in "
         "training, at a random time, then gone on with by `--resume`",
         "the file is refused or holds fewer points than before; going on does not end with exit code 0; the result "
