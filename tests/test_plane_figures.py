@@ -43,7 +43,7 @@ def test_interpolated_points_are_filled_and_the_evaluated_ones_dotted(axes):
     dots = next(f for f in axes.get_lines() if f.get_marker() == marks.EVALUATED["marker"])
     assert len(dots.get_xdata()) == (status == 1).sum() == 35
     title = planes.plane_title(found, "net")
-    assert title == "net\n35 of 63 points evaluated (dots)\n" + r"error $\leq$ 0.42 % of the range (estimate)"
+    assert title == "net\n35 of 63 points evaluated (dots)\n" + r"error $\approx$ 0.42 % of the range (estimate)"
 
 
 def test_marks_are_named_hollow_off_the_plane_and_take_the_place_of_the_star(axes):

@@ -32,7 +32,7 @@ def test_a_barrier_is_an_arrow_from_the_chord_to_the_loss_with_its_interval(axes
     arrow = next(text for text in axes.texts if getattr(text, "arrow_patch", None) is not None)
     assert (tuple(arrow.xy), arrow.get_position()) == ((0.5, 0.5), (0.5, 1.5))
     assert "barrier 1\n[0.9, 1.1]" in texts(axes)
-    assert axes.get_xlabel() == r"$\alpha$ from small to large"
+    assert axes.get_xlabel() == r"$\alpha$ from small to large, bn interpolate"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_curvature_has_a_panel_below_and_hollow_points_where_it_is_rough():
         residual = np.where(T > 1.5, 0.2, 1e-3)
         drawing.draw_line(line(eigenvalue=10.0**T, eigenvalue_residual=residual, missing=[3]), above, below)
         assert below.get_yscale() == "log"
-        assert (above.get_xlabel(), below.get_xlabel()) == ("", r"$\alpha$ from small to large")
+        assert (above.get_xlabel(), below.get_xlabel()) == ("", r"$\alpha$ from small to large, bn interpolate")
         rough = labelled(below, "residual > 5 %")
         assert rough.get_markerfacecolor() == "white"
         assert (np.isfinite(rough.get_ydata()) == (T > 1.5)).all()
@@ -62,6 +62,8 @@ def test_labels_of_alpha_say_what_it_is():
     assert names.alpha_label(along()) == r"$\alpha$ along the random direction (unit 12.5)"
     assert names.alpha_label(along("eigen", unit_length=np.nan)) == r"$\alpha$ along the eigenvector"
     assert names.alpha_label(line(direction=between | {"curve": "sincos"})) == r"$\alpha$ from a to b (sin/cos curve)"
+    assert names.alpha_and_policy(line(direction=between, bn="recompute")).endswith("to b, bn recompute")
+    assert names.alpha_and_policy(line(direction=between, bn="eval")).endswith("to b")
     assert names.alpha_label(line(direction=between | {"align": {"moved": 3}})).endswith("b (after permutation)")
 
 

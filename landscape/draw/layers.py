@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..results import LayerLines
-from .names import alpha_label, unit_text
+from .names import alpha_and_policy, unit_text
 from .slices import band, hatch_missing, valued, wide
 from .style import COLOURS
 
@@ -60,7 +60,7 @@ def draw_layers(found: LayerLines, panels: Sequence[Axes]) -> None:
     handles, labels = drawn[0].get_legend_handles_labels()
     # The title of the legend is the label of all x axes: one below each panel would leave no room for the panels.
     drawn[0].figure.legend(
-        handles, labels, loc="outside lower center", ncols=len(handles), title=alpha_label(found), title_fontsize=8
+        handles, labels, loc="outside lower center", ncols=len(handles), title=alpha_and_policy(found), title_fontsize=8
     )
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from ..results import DONE, Line
 from .marks import HALO
-from .names import alpha_label, between
+from .names import alpha_and_policy, between
 from .placing import FONT, SIDES, along, find_place, settle
 from .slices import band, hatch_missing, valued, wide
 from .style import COLOURS
@@ -44,7 +44,7 @@ def draw_line(line: Line, axes: Axes, curvature: Axes | None = None) -> None:
     for panel in panels:
         hatch_missing(line.alpha, line.point_status, panel)
         panel.tick_params(labelbottom=panel is panels[-1])
-    panels[-1].set_xlabel(alpha_label(line))
+    panels[-1].set_xlabel(alpha_and_policy(line))
     _mark_ends(line, panels)
     handles = [handle for panel in both for handle in panel.get_legend_handles_labels()[0]]
     axes.figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))

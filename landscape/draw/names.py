@@ -50,6 +50,11 @@ def alpha_label(found: Line | LayerLines) -> str:
     return rf"$\alpha$ from {ends[0]} to {ends[1]}" + (f" ({', '.join(notes)})" if notes else "")
 
 
+def alpha_and_policy(found: Line | LayerLines) -> str:
+    """The same with the policy of batch norm where it is not that of use, which a single drawing would not show."""
+    return alpha_label(found) + (f", bn {found.bn}" if found.bn != "eval" else "")
+
+
 def line_names(lines: Sequence[Line]) -> list[str]:
     """What tells the lines apart, a name each: only that in which they differ.
 

@@ -128,7 +128,7 @@ def plane_title(plane: Plane, label: str = "", *, narrow: bool = False) -> str:
         space = "\n" if narrow else " "
         notes.append(f"{int(plane.evaluated.sum())} of {plane.point_status.size} points{space}evaluated (dots)")
         if plane.interpolation_error is not None and np.isfinite(plane.interpolation_error):
-            notes.append(rf"error $\leq$ {100 * plane.interpolation_error:.2g} % of{space}the range (estimate)")
+            notes.append(rf"error $\approx$ {100 * plane.interpolation_error:.2g} % of{space}the range (estimate)")
     if len(notes) == 1 and count and not narrow and label:
         return f"{label} ({notes[0]})"
     return "\n".join(part for part in (label, *notes) if part)

@@ -102,8 +102,8 @@ class Trajectory:
             raise InputError("the points of the trajectory lie on one line, so they span no plane")
         found = torch.cat([vectors[:, -2:].T.flip(0) @ _centred(points, block) for block in blocks], dim=1)
         keys = [{"component": index, "of": list(self.key)} for index in (0, 1)]
-        first = Direction(_signed(found[0] / found[0].norm()), key=keys[0])
-        second = orthogonalised(_signed(found[1] / found[1].norm()), first)
+        first = Direction(signed(found[0] / found[0].norm()), key=keys[0])
+        second = orthogonalised(signed(found[1] / found[1].norm()), first)
         explained = (variances.flip(0)[:2] / variances.clamp(min=0).sum()).numpy()
         return first, Direction(second.vector / second.vector.norm(), key=keys[1]), explained
 
@@ -113,7 +113,7 @@ def _centred(points: Sequence[Tensor], block: slice) -> Tensor:
     return part - part.mean(0)
 
 
-def _signed(vector: Tensor) -> Tensor:
+def signed(vector: Tensor) -> Tensor:
     """The vector or its opposite: the one whose largest entry is positive."""
     return vector * torch.sign(vector[vector.abs().argmax()])
 

@@ -21,7 +21,7 @@ from ..slices import (
     orthogonalised,
     random_direction,
 )
-from ..slices.directions import as_direction
+from ..slices.projection import signed
 from ..store import Store, vectors_path
 from ..vectors import digest_of
 from .keeping import Attempt
@@ -153,12 +153,7 @@ def top_eigenvectors(
     key = {"eigenvectors of": digest.of_settings(identity)}
     device = minimum.objective.device
     directions = [
-        Direction(_signed(torch.from_numpy(vectors[:, i]).double()).to(device), key={**key, "index": i})
+        Direction(signed(torch.from_numpy(vectors[:, i]).double()).to(device), key={**key, "index": i})
         for i in range(count)
     ]
     return directions, {name: value for name, value in about.items() if value is not None}
-
-
-def _signed(vector: torch.Tensor) -> torch.Tensor:
-    """The vector or its opposite: the one whose largest entry is positive."""
-    return as_direction(vector).vector * torch.sign(vector[vector.abs().argmax()])
