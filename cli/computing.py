@@ -81,17 +81,29 @@ def present(
     also: Mapping[str, float] | None = None,
 ) -> int:
     """Prints a result as JSON or as lines of text; returns the exit code that its status calls for."""
-    from landscape.results import Status, stored_fields
-
     if as_json:
-        fields = {field.name: getattr(result, field.name) for field in stored_fields(type(result))}
-        fields.pop("settings")
-        if hasattr(result, "evaluated"):
-            fields["evaluated"] = getattr(result, "evaluated")  # noqa: B009 - planes only
-        emit({"kind": result.kind, "label": label, **fields, **(also or {}), "provenance": provenance})
+        emit({"label": label, **fields_of(result), **(also or {}), "provenance": provenance})
     else:
         for line in [*text, *(f"{name.replace('_', ' ')} {value:.6g}" for name, value in (also or {}).items())]:
             click.echo(line)
+    return verdict(result, label, provenance)
+
+
+def fields_of(result: Result) -> dict[str, Any]:
+    """The kind and the stored fields of a result, for JSON."""
+    from landscape.results import stored_fields
+
+    fields = {field.name: getattr(result, field.name) for field in stored_fields(type(result))}
+    fields.pop("settings")
+    if hasattr(result, "evaluated"):
+        fields["evaluated"] = getattr(result, "evaluated")  # noqa: B009 - planes only
+    return {"kind": result.kind, **fields}
+
+
+def verdict(result: Result, label: str, provenance: Mapping[str, Any]) -> int:
+    """The exit code that a result's status calls for, told where it is not 0."""
+    from landscape.results import Status
+
     if "not_saved" in provenance:
         tell(f"landscape: {provenance['not_saved']}")
         return ResourceError.exit_code

@@ -16,6 +16,7 @@ KINDS = (
     "trace",
     "density",
     "sharpness",
+    "sharpness-series",
     "line",
     "layer-lines",
     "plane",

@@ -27,6 +27,7 @@ COMMANDS = {
     "line": ("line", "Loss along a direction, or between two minima."),
     "plane": ("plane", "Loss over a plane: around a minimum, through minima, along a run."),
     "path": ("path", "Train a curve between two minima; loss along it."),
+    "rescale": ("rescale", "Write a rescaled copy of a ReLU network: the same function at other params."),
     "figure": ("figure", "Draw what a result file holds."),
     "show": ("show", "List what a result file holds."),
     "verify": ("verify", "Check a result file."),

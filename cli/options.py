@@ -59,6 +59,9 @@ machine = stack(
 )
 
 
+trust_recipe = click.option("--trust-recipe", is_flag=True, help="Run the code that a checkpoint's recipe names.")
+
+
 def what_to_measure(
     dtype: str, split: str | None, *, bn: bool = True, samples: bool = True
 ) -> Callable[[Command], Command]:
@@ -99,7 +102,7 @@ def what_to_measure(
         ),
         click.option("--chunk", type=int, help="Samples a pass.  [default: by the activations, at most 2048]"),
         click.option("--label", "labels", multiple=True, help="Name in results and legends; once a checkpoint."),
-        click.option("--trust-recipe", is_flag=True, help="Run the code that a checkpoint's recipe names."),
+        trust_recipe,
     )
 
 
@@ -160,6 +163,7 @@ def request(
     params: str | None = None,
     hvp: str = "auto",
     memory: str | None = None,
+    normalize_logits: bool = False,
 ) -> Request:
     """The Request of the flags of `what_to_measure`, its numbers checked."""
     for name, value in {"--samples": samples, "--chunk": chunk, "--bn-batch": bn_batch}.items():
@@ -193,6 +197,7 @@ def request(
         params=params,
         hvp=hvp,
         memory=budget,
+        normalize_logits=normalize_logits,
     )
 
 

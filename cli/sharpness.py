@@ -2,77 +2,145 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import options
-from .computing import bar, checked_store, numerical_as_json, obtain, on_test, present
+from landscape.errors import NumericalError, UsageError
+from landscape.measures import CHOICES, MEASURES, chosen, refuse_idle
+
+from . import options, series
+from .computing import bar, checked_store, numerical_as_json, obtain, on_test
+from .measures import Entry, listing, present_all
+
+if TYPE_CHECKING:
+    from landscape.store import Store
+    from landscape.studies.measured import Minimum
+
+AXES = ("batch-size", "epoch", "warm-epochs")
+OPTIONS = ("epsilon", "space", "law", "dimension", "iterations", "converge", "rho", "norm", "m", "repeats")
+
+of_measures = options.stack(
+    click.option("--epsilon", type=float, help="keskar: half-width of the box / (|x| + 1).  [default: 0.001]"),
+    click.option("--space", type=click.Choice(CHOICES["space"]), help="keskar: space searched.  [default: full]"),
+    click.option("--law", type=click.Choice(CHOICES["law"]), help="Law of random subspaces.  [default: normal]"),
+    click.option("--dimension", type=int, help="Dimension of random subspaces.  [default: 100]"),
+    click.option("--iterations", type=int, help="Of the search.  [default: keskar 10, worst 20; 1000 to converge]"),
+    click.option("--converge", is_flag=True, default=None, help="keskar, worst: search until nothing is gained."),
+    click.option("--rho", type=float, help="Radius of the ball, size of the noise.  [default: see --list]"),
+    click.option(
+        "--norm", type=click.Choice(CHOICES["norm"]), help="Norm of the ball, law of the noise.  [default: 2]"
+    ),
+    click.option("--m", type=int, help="sam, worst: samples that share a perturbation.  [default: all]"),
+    click.option("--repeats", type=int, help="Subspaces, or draws of noise.  [default: keskar 5, noise 30]"),
+)
 
 
 @click.command("sharpness")
-@click.argument("checkpoint", required=False, metavar="[CKPT]")
-@click.option("--measure", type=click.Choice(["keskar"]), default="keskar", show_default=True, help="Definition.")
-@click.option("--epsilon", type=float, default=1e-3, show_default=True, help="Half-width of the box / (|x| + 1).")
-@click.option("--space", type=click.Choice(["full"]), default="full", show_default=True, help="Space searched.")
-@click.option("--iterations", type=int, default=10, show_default=True, help="L-BFGS-B iterations.")
+@click.argument("checkpoints", nargs=-1, metavar="[CKPT|DIR]...")
+@click.option(
+    "--measure",
+    "measures",
+    type=click.Choice(list(MEASURES)),
+    multiple=True,
+    metavar="NAME",
+    help="Definition; repeatable.  [default: keskar]",
+)
+@click.option("--list", "as_list", is_flag=True, help="The measures: formulas, costs, what each is blind to.")
+@click.option("--control", is_flag=True, help="Measure function-preserving rescaled copies too; say what moved.")
+@click.option(
+    "--against",
+    type=click.Choice(AXES),
+    help="A series: over a sweep's folder; along the points that a run kept; over runs begun by --init.",
+)
+@of_measures
+@click.option("--normalize-logits", is_flag=True, help="Divide each sample's logits by their standard deviation.")
 @options.what_to_measure("float64", "train")
 @options.storing
-def command(checkpoint: str | None, as_json: bool, **flags: Any) -> int:
-    """Keskar's sharpness (metric 2.1): the highest loss in a small box around the params, relative to 1 + loss.
+def command(checkpoints: tuple[str, ...], as_json: bool, as_list: bool, **flags: Any) -> int:
+    """Sharpness of minima, by each definition in use; --list shows them, and what each is blind to.
 
-    It follows the train loss, which is printed beside it, and is not invariant to rescaling the layers.
+    All are printed beside the train loss, which they follow. Raw ones take any value by a rescaling of the layers
+    that changes no output: --control shows which.
 
     \b
     Example:
       landscape sharpness runs/small.safetensors --epsilon 5e-4
+      landscape sharpness runs/small.safetensors --measure worst --measure worst-adaptive --rho 0.1 --control
+      landscape sharpness runs/*.safetensors --space random --law normal --out r.h5
+      landscape sharpness runs/sweep --against batch-size --out r.h5
     """
+    if as_list:
+        return listing(as_json)
     with numerical_as_json("sharpness", as_json):
-        return _sharpness(checkpoint, as_json, **flags)
+        return _sharpness(checkpoints, as_json, **flags)
 
 
 def _sharpness(
-    checkpoint: str | None,
+    checkpoints: tuple[str, ...],
     as_json: bool,
-    measure: str,  # noqa: ARG001 - one definition so far
-    space: str,  # noqa: ARG001
-    epsilon: float,
-    iterations: int,
+    measures: tuple[str, ...],
+    control: bool,
+    against: str | None,
+    normalize_logits: bool,
     out: str | None,
     overwrite: bool,
     **flags: Any,
 ) -> int:
-    from landscape.errors import UsageError
-
-    if not 0 < epsilon < math.inf or iterations < 1:
-        raise UsageError("--epsilon must be positive and --iterations at least 1")
+    measures = tuple(dict.fromkeys(measures)) or ("keskar",)
+    asked_of = _options({name: flags.pop(name) for name in OPTIONS}, measures)
+    if {"occam", "log-evidence"} & set(measures) and not flags["l2"] > 0:
+        raise UsageError("occam and log-evidence need the l2 penalty as their prior; give --l2, e.g. the run's own")
+    if against is not None and control:
+        raise UsageError("--control is for single minima, not for --against")
     store = checked_store(out)
-    asked = options.request(**flags)
-    from landscape.results import Sharpness
-    from landscape.sharpness import keskar, settings
+    asked = options.request(**flags, normalize_logits=normalize_logits)
+    if against is not None:
+        return series.over(against, checkpoints, measures, asked_of, asked, store, overwrite=overwrite, as_json=as_json)
+    from landscape.studies.control import copies
     from landscape.studies.measured import measured
 
-    (minimum,) = measured(asked, [checkpoint] if checkpoint else [])
-    chosen: dict[str, Any] = {"epsilon": epsilon, "iterations": iterations, "seed": asked.seed}
+    found = []
+    given = {**asked_of, "seed": asked.seed}
+    minima = measured(asked, checkpoints)
+    alone = len(minima) * len(measures) == 1 and not control
+    for minimum in minima:
+        also = on_test(minimum)
+        rescaled = copies(minimum) if control else []
+        for name in measures:
 
-    def compute(*_: object) -> Sharpness:
-        with bar("sharpness", None) as update:
-            return keskar(minimum.objective, **chosen, progress=update)
+            def at(where: Minimum, name: str = name) -> Entry:
+                return _measured(store, where, name, given, overwrite=overwrite, alone=alone)
 
-    result, provenance = obtain(
-        store,
-        minimum.label,
-        settings(minimum.objective, **chosen),
-        compute,
-        minima=[minimum],
-        overwrite=overwrite,
-    )
-    assert isinstance(result, Sharpness)
-    text = [
-        f"sharpness {result.value:.6g}   (keskar, epsilon {result.epsilon:g}, full space, "
-        f"{result.iterations} iterations, {result.num_evaluations} evaluations)",
-        f"loss {result.loss:.6g} -> {result.max_loss:.6g} over {result.num_samples} samples; "
-        f"{result.on_boundary:.1%} of the coordinates on the box",
-    ]
-    return present(result, minimum.label, provenance, text, as_json, on_test(minimum))
+            found.append(at(minimum).with_test(also).with_copies([(alpha, at(copy)) for alpha, copy in rescaled]))
+    return present_all(found, as_json)
+
+
+def _options(asked: Mapping[str, Any], measures: tuple[str, ...]) -> dict[str, Any]:
+    """The options asked for; UsageError where one is out of range, or of no measure asked for."""
+    refuse_idle(measures, asked)
+    for name in measures:
+        chosen(name, asked)
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _measured(
+    store: Store | None, minimum: Minimum, name: str, given: Mapping[str, Any], *, overwrite: bool, alone: bool
+) -> Entry:
+    """One measure at one minimum, found or computed; where it is not alone, a numerical failure is its entry."""
+    from landscape.results import Result
+    from landscape.sharpness import measure, settings
+
+    def compute(*_: object) -> Result:
+        with bar(f"{name} of {minimum.label}", None) as update:
+            return measure(minimum.objective, name, **given, progress=update)
+
+    identity = settings(minimum.objective, name, **given)
+    try:
+        result, origin = obtain(store, minimum.label, identity, compute, minima=[minimum], overwrite=overwrite)
+    except NumericalError as error:
+        if alone:
+            raise
+        return Entry(name, minimum.label, error=error)
+    return Entry(name, minimum.label, result=result, provenance=origin)

@@ -183,5 +183,8 @@ def _summary(result: Any) -> str:
         case results.Plane():
             return f"{len(result.alpha)} x {len(result.beta)} points, {int(result.evaluated.sum())} evaluated"
         case results.Sharpness():
-            return f"{result.measure}, epsilon {result.epsilon:g}: {result.value:.4g} at loss {result.loss:.4g}"
+            radius = "" if result.epsilon is None else f", epsilon {result.epsilon:g}"
+            return f"{result.measure}{radius}: {result.value:.4g} at loss {result.loss:.4g}"
+        case results.SharpnessSeries():
+            return f"{result.measure} against {result.against}: {len(result.names)} checkpoints"
     return ""

@@ -19,7 +19,7 @@ from .computing import bar, emit, numerical_as_json, stop_requests, tell
 @recipes.flags()
 @options.device
 @click.option("--log", type=click.Choice(["epochs", "updates"]), default="epochs", show_default=True, help="Rows kept.")
-@click.option("--track", multiple=True, metavar="MEASURE", help="Measure along the run: eigen; repeatable.")
+@click.option("--track", multiple=True, metavar="MEASURE", help="Measure along the run: eigen, sharpness; repeatable.")
 @click.option("--track-every", type=int, default=1, show_default=True, help="Epochs between two measures of --track.")
 @click.option("--track-samples", type=int, default=1000, show_default=True, help="Samples that --track measures on.")
 @click.option("--save-every", type=int, metavar="EPOCHS", help="Keep a checkpoint of the trajectory so often.")

@@ -14,6 +14,7 @@ CHECKPOINTS = HERE.parent / "checkpoints"
 RESULTS = {
     "digits-sweep.h5": ("sweep",),
     "digits-along.h5": ("updates", "tracked"),
+    "digits-sharpness.h5": ("sharpness-series", "tracked"),
     "digits-slices.h5": ("line", "layer-lines", "plane", "path"),
 }
 

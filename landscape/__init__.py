@@ -27,6 +27,7 @@ _PUBLIC = {
     "plane": "slices",
     "path": "paths",
     "random_direction": "slices",
+    "rescale": "rescaling",
     "keskar": "sharpness",
     "Recipe": "recipe",
     "train": "training",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from .paths import path
     from .quadrature import spectral_density
     from .recipe import Recipe
+    from .rescaling import rescale
     from .results import Density, Eigenpairs, Line, Plane, Sharpness, Status, Trace, Training
     from .sharpness import keskar
     from .slices import line, plane, random_direction

@@ -42,12 +42,17 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], recipe: Recipe, metadata: Mapping[str, Any]
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], recipe: Recipe | None, metadata: Mapping[str, Any]
 ) -> None:
-    """Writes one safetensors file, whole or not at all: tensors, recipe (JSON), and `metadata` (JSON)."""
+    """Writes one safetensors file, whole or not at all: tensors, recipe (JSON), and `metadata` (JSON).
+
+    Without a recipe it is read as other people's files are; the metadata then stand in its header only.
+    """
     # clones: tied tensors share memory, which the format refuses
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    header = {"format": FORMAT, "recipe": recipe.to_json(), "run": json.dumps(dict(metadata), sort_keys=True)}
+    header = {"run": json.dumps(dict(metadata), sort_keys=True)}
+    if recipe is not None:
+        header |= {"format": FORMAT, "recipe": recipe.to_json()}
     files.write_atomically(path, safetensors.torch.save(plain, header))
 
 

@@ -119,6 +119,23 @@ def resolve_loss(loss: str | Callable[..., Any] | Loss) -> Loss:
     return Loss(name=loss, function=found)
 
 
+def of_normalized_logits(loss: Loss) -> Loss:
+    """The loss of f / (mean_k (f_k - mean f)^2)^(1/2) for each sample's logits f (K,): blind to their scale.
+
+    Source: Andriushchenko et al. (2023, section 3). InputError for a loss without a per-sample form of its own.
+    """
+    within = loss.per_sample
+    if within is None:
+        raise InputError(f"logits are normalised for {', '.join(BUILTIN)}; normalise those of {loss.name} in its code")
+
+    def per_sample(outputs: Tensor, targets: Tensor) -> Totals:
+        deviation = (outputs - outputs.mean(1, keepdim=True)).square().mean(1, keepdim=True).sqrt()
+        # a sample whose logits are all equal keeps them
+        return within(outputs / torch.where(deviation > 0, deviation, torch.ones_like(deviation)), targets)
+
+    return Loss(name=f"{loss.name} of normalized logits", per_sample=per_sample)
+
+
 def _name(function: Callable[..., Any]) -> str:
     kind = function if hasattr(function, "__qualname__") else type(function)
     return f"{kind.__module__}:{kind.__qualname__}"

@@ -11,6 +11,7 @@ from landscape.results import (
     Path,
     Plane,
     Sharpness,
+    SharpnessSeries,
     Status,
     Sweep,
     Trace,
@@ -172,8 +173,43 @@ def sharpness(tag=0, **changed):
         "displaced_start": True,
         "num_params": 2**40,
         "num_samples": 0,
+        "rho": 0.05,
+        "norm": "inf",
+        "law": "orthonormal",
+        "dimension": 100,
+        "repeats": 7,
+        "values": AWKWARD,
+        "std": 5e-324,
+        "m": 128,
+        "gap": -0.0,
+        "layer": "head.weight",
+        "num_matvecs": 17,
+        "parts": {"loss": 0.5, "kept": [1, None]},
+        "self_check": {"verdict": "agrees"},
+        "hvp": {"path": "double"},
     }
     return Sharpness(**(fields | changed))
+
+
+def sharpness_series(tag=0, **changed):
+    rows = np.array([1 / 3, np.nan, 5e-324, np.nan])
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "sharpness-series", "tag": tag},
+        "measure": "keskar",
+        "against": "warm-epochs",
+        "options": {"epsilon": 1e-3, "space": "full", "m": None},
+        "num_samples": 1437,
+        "names": ("b16", "b16, é", "b64", "b64-2"),
+        "batch_size": np.array([16, 16, 64, 64]),
+        "seed": np.array([0, 1, 0, 1]),
+        "updates": np.array([90, 90, 23, 23]),
+        "warm_epochs": np.array([0.0, 0.0, 0.5, 2.0]),
+        "run_status": np.array([1, 2, 1, 4], dtype=np.uint8),
+        **dict.fromkeys(("epoch", "value", "loss", "train_accuracy", "test_accuracy", "start_accuracy"), rows),
+        "stderr": np.full(4, np.nan),
+    }
+    return SharpnessSeries(**(fields | changed))
 
 
 def training(tag=0, **changed):
@@ -300,6 +336,7 @@ MAKERS = {
     "path": path,
     "plane": plane,
     "sharpness": sharpness,
+    "sharpness-series": sharpness_series,
     "sweep": sweep,
     "trace": trace,
     "tracked": tracked,
@@ -356,7 +393,12 @@ NONES = {
         "num_samples",
         "bn",
     ),
-    "sharpness": ("stderr",),
+    "sharpness": (
+        *("stderr", "epsilon", "max_loss", "iterations", "num_evaluations", "on_boundary", "displaced_start"),
+        *("rho", "norm", "law", "dimension", "repeats", "values", "std", "m", "gap", "layer", "num_matvecs"),
+        *("parts", "self_check", "hvp"),
+    ),
+    "sharpness-series": ("warm_epochs", "start_accuracy"),
     "sweep": (),
     "tracked": (),
     "training": ("initial_params", "samples", "batch_size", "gradient_norm", "weight_norm", "kept"),

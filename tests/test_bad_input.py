@@ -204,6 +204,18 @@ USAGE = [
     "eigen {} --model mlp --model-arg widths=[0]",
     "eigen {} --model mlp --model-arg widths=wide",
     "eigen {} --model mlp --model-arg activation=nope",
+    "rescale",
+    "rescale {} {}",
+    "rescale {} --alpha",
+    "rescale {} --alpha two",
+    "rescale {} --alpha 2,,3",
+    "rescale {} --alpha 0",
+    "rescale {} --alpha=-1",
+    "rescale {} --alpha 2,nan",
+    "rescale {} --alpha inf",
+    "rescale {} --out copy.pt",
+    "rescale {} --model nope",
+    "rescale {} --device nope",
     "sharpness {} --measure nope",
     "sharpness {} --space nope",
     "sharpness {} --epsilon 0",
@@ -270,7 +282,7 @@ def test_an_unknown_name_is_told_with_the_nearest(refused):
 
 
 @pytest.mark.parametrize("name", ["none.safetensors", "folder", "x" * 300 + ".pt"])
-@pytest.mark.parametrize("command", ["eigen", "sharpness", "line", "plane"])
+@pytest.mark.parametrize("command", ["eigen", "sharpness", "line", "plane", "rescale"])
 def test_a_checkpoint_that_is_no_file(refused, here, command, name):
     (here / "folder").mkdir()
     refused(3, command, name)
@@ -413,6 +425,7 @@ def test_a_diverging_run_leaves_its_last_finite_point(here, capsys):
         "plane {} --x 0:1:2 --y 0:1:2 --out mine.py/r.h5",
         "line {} --range 0:1:2 --out mine.py/r.h5",
         "sharpness {} --out mine.py/r.h5",
+        "rescale {} --out mine.py/copy.safetensors",
         "train --epochs 1 --out mine.py/net.safetensors",
         "train --epochs 1 --out mine.py/below/net.safetensors",
         "demo --out mine.py",

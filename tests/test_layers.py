@@ -10,13 +10,25 @@ import pytest
 ROOT = Path(__file__).parent.parent / "landscape"
 
 LAYERS = (
-    {"errors", "results", "resume", "files", "digest", "specs", "provenance"},
+    {"errors", "measures", "results", "resume", "files", "digest", "specs", "provenance"},
     {"vectors", "models", "data", "losses"},
     {"recipe", "checkpoint", "training", "execution", "passes", "code", "memory", "chunking"},
     {"objective"},
     {"products"},
     {"operators"},
-    {"krylov", "spectrum", "traces", "quadrature", "subspace", "alignment", "slices", "paths", "sharpness"},
+    {
+        "krylov",
+        "spectrum",
+        "traces",
+        "quadrature",
+        "subspace",
+        "tracing",
+        "alignment",
+        "rescaling",
+        "slices",
+        "paths",
+        "sharpness",
+    },
     {"store"},
     {"draw"},
     {"studies"},

@@ -7,18 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
-from ..errors import InputError, LandscapeError, NumericalError, UsageError, one_line
+from ..errors import InputError, NumericalError, UsageError
 from ..objective import Objective
+from ..tracing import difference, outputs
 from .groups import groups_of, in_order
 from .matching import best_match, distance
 from .structure import classes_of
 
-# A wrong order changes the outputs of all samples alike, so few show it.
-CHECKED_SAMPLES = 64
 # Orders of float64 sums differ by 1e-13 of the largest output or so; a wrong order of units by far more than this.
 CHECK_TOLERANCE = 1e-5
 
@@ -101,25 +98,9 @@ def _params(objective: Objective) -> dict[str, Tensor]:
 
 def _check(before: Objective, after: Objective) -> None:
     """InputError unless both put out the same: the units were not what the structure said."""
-    try:
-        one, other = _outputs(before), _outputs(after)
-    except LandscapeError:
-        raise
-    except Exception as error:
+    change, largest = difference(outputs(before), outputs(after))
+    if not change <= CHECK_TOLERANCE * largest:
         raise InputError(
-            f"the check of the outputs in float64 does not run: {one_line(error)}; compare without alignment"
-        ) from error
-    largest = max((float(out.abs().max()) for out in one), default=0.0)
-    difference = max((float((a - b).abs().max()) for a, b in zip(one, other, strict=True)), default=math.nan)
-    if not difference <= CHECK_TOLERANCE * largest:
-        raise InputError(
-            f"alignment changed the outputs by {difference:.1e} (the largest is {largest:.1e}): the network has a "
+            f"alignment changed the outputs by {change:.1e} (the largest is {largest:.1e}): the network has a "
             f"structure that alignment does not understand; compare without alignment"
         )
-
-
-def _outputs(objective: Objective) -> list[Tensor]:
-    part = objective.subset(CHECKED_SAMPLES, dtype=torch.float64)
-    with part.running(), torch.no_grad():
-        found = [part.outputs(part.parts(), batch) for batch in part.samples.chunks(part.chunk)]
-    return [leaf for leaf in pytree.tree_leaves(found) if isinstance(leaf, Tensor) and leaf.is_floating_point()]

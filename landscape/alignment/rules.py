@@ -74,18 +74,4 @@ FUNCTIONS: dict[Any, Rule] = {
     if hasattr(home, name)
 } | {getattr: _getattr}
 
-# What tells shapes and types only: the same for all orders of the units.
-SHAPES = {"size", "dim", "ndimension", "numel", "stride", "is_floating_point"}
-ATTRIBUTES = {"shape", "ndim", "dtype", "device", "is_cuda"}
-
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
-_LAYERS = (
-    "Linear Conv1d Conv2d Conv3d LayerNorm RMSNorm Embedding Flatten Unflatten Identity PReLU ReLU ReLU6 LeakyReLU ELU "
-    "CELU SELU GELU SiLU Mish Softplus Softsign Sigmoid LogSigmoid Tanh Tanhshrink Hardtanh Hardswish Hardsigmoid "
-    "Hardshrink Softshrink Threshold Softmax LogSoftmax Softmin Dropout Dropout1d Dropout2d Dropout3d AlphaDropout "
-    "FeatureAlphaDropout MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d AdaptiveAvgPool1d "
-    "AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d"
-)
-# Layers whose forward is a few of the functions above, so that the trace goes through them.
-TRANSPARENT = tuple(getattr(nn, name) for name in _LAYERS.split())

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError, one_line
 from ..objective import Objective
+from ..tracing import ATTRIBUTES, SHAPES, Traced, first_names, hooked, traced
 from . import operations
 from .operations import Axes, Call, Carried
-from .rules import ATTRIBUTES, BATCH_NORMS, BY_NAME, FUNCTIONS, SHAPES, TRANSPARENT, Rule
+from .rules import BATCH_NORMS, BY_NAME, FUNCTIONS, Rule
 from .units import Units
 
 Places = dict[tuple[str, int], Any]
@@ -29,13 +29,10 @@ def classes_of(objective: Objective) -> list[Places]:
     copy of the network meanwhile. Raises InputError where the network cannot be traced.
     """
     units = Units()
-    inputs = next(objective.samples.head(2).chunks(2))[0]  # pyright: ignore[reportArgumentType]
     try:
-        # A copy: the trace leaves its marks on modules that keep what passes through them.
-        model = copy.deepcopy(objective.model).to(objective.device, objective.dtype).eval()
-        graph = _Tracer().trace(model)
+        network = traced(objective)
         with torch.no_grad():
-            _Follow(model, graph, units, {*objective.layout.names, *objective.constants}).run(inputs)
+            _Follow(network, units, {*objective.layout.names, *objective.constants}).run(network.inputs)
     except Exception as error:
         raise InputError(
             f"the network cannot be traced, so its units are not known: {one_line(error)}; compare without alignment"
@@ -43,29 +40,14 @@ def classes_of(objective: Objective) -> list[Places]:
     return units.classes()
 
 
-def _hooked(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
-
-
-class _Tracer(fx.Tracer):
-    """Goes through the layers that are a few functions, and takes those with hooks, which do anything, as a whole."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if _hooked(m):
-            return True
-        return type(m) not in TRANSPARENT and super().is_leaf_module(m, module_qualified_name)
-
-
 class _Follow(fx.Interpreter):
     """Runs a graph on tensors that carry units."""
 
-    def __init__(self, model: nn.Module, graph: fx.Graph, units: Units, movable: Collection[str]) -> None:
-        super().__init__(model, graph=graph)
+    def __init__(self, network: Traced, units: Units, movable: Collection[str]) -> None:
+        super().__init__(network.model, graph=network.graph)
         self._units = units
-        tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-        first = {id(tensor): name for name, tensor in reversed(tensors)}
         # A tied tensor has several names and the units of its first.
-        self._names = {name: first[id(tensor)] for name, tensor in tensors if first[id(tensor)] in movable}
+        self._names = {name: first for name, first in first_names(network.model).items() if first in movable}
         self._axes: dict[str, Axes] = {}
 
     def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
@@ -99,7 +81,7 @@ class _Follow(fx.Interpreter):
         module = self.fetch_attr(target)
         tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
         own = {name: self._param(f"{target}.{name}", tensor) for name, tensor in tensors}
-        if type(module) in BATCH_NORMS and not _hooked(module):
+        if type(module) in BATCH_NORMS and not hooked(module):
 
             def rule(call: Call, inputs: Carried) -> Axes:
                 return operations.channelwise(call, inputs, **own)

@@ -9,6 +9,7 @@ from .line import draw_line
 from .lines import draw_lines
 from .path import draw_path
 from .plane import draw_plane, draw_planes
+from .series import draw_series, draw_series_along, draw_tracked_along
 from .sharpness import draw_sharpness
 from .style import style
 from .surface import draw_surfaces
@@ -26,11 +27,14 @@ __all__ = [
     "draw_path",
     "draw_plane",
     "draw_planes",
+    "draw_series",
+    "draw_series_along",
     "draw_sharpness",
     "draw_surfaces",
     "draw_sweep",
     "draw_trace",
     "draw_tracked",
+    "draw_tracked_along",
     "draw_training",
     "draw_updates",
     "style",

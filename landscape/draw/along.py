@@ -10,7 +10,10 @@ from matplotlib.axes import Axes
 from ..results import Tracked, Updates
 from .style import COLOURS, look
 
-NAMES = {"eigen": "largest eigenvalue of the Hessian"}  # of tracked measures, for the label of an axis
+NAMES = {
+    "eigen": "largest eigenvalue of the Hessian",
+    "sharpness": "Keskar's sharpness\n(percent of 1 + loss)",
+}  # of tracked measures, for the label of an axis
 SMOOTH = 100  # points that a curve of all updates is averaged into
 
 

@@ -14,6 +14,7 @@ from ..results import (
     Plane,
     Result,
     Sharpness,
+    SharpnessSeries,
     Sweep,
     Trace,
     Tracked,
@@ -27,6 +28,7 @@ from .layers import draw_layers, grid_of
 from .line import draw_line
 from .path import draw_path
 from .plane import draw_plane, plane_title
+from .series import draw_series, draw_series_along
 from .sharpness import draw_sharpness
 from .sweep import draw_sweep
 from .trace import draw_trace
@@ -58,6 +60,11 @@ def draw(result: Result, ax: Axes | None = None, *, label: str = "") -> Axes:
             axes.set_title(plane_title(result, label))
         case Sharpness():
             draw_sharpness([(label or result.measure, result)], axes)
+        case SharpnessSeries() if result.against == "epoch":
+            draw_series_along({label or result.measure: result}, axes)
+        case SharpnessSeries():
+            axes.set_axis_off()
+            draw_series({label or result.measure: result}, *(axes.inset_axes((x, 0.0, 0.4, 1.0)) for x in (0.0, 0.6)))
         case Training():
             draw_training({label or "run": result}, axes, axes.inset_axes((0.6, 0.6, 0.38, 0.38)))
         case Updates():

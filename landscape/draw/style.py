@@ -61,6 +61,28 @@ OPERATORS = {
     "gradient-covariance": "gradient covariance",
 }
 
+# How the measures of sharpness are called in a sentence.
+MEASURES = {
+    "keskar": "Keskar's sharpness",
+    "sam": "SAM sharpness",
+    "sam-adaptive": "adaptive SAM sharpness",
+    "worst": "worst-case sharpness",
+    "worst-adaptive": "adaptive worst-case sharpness",
+    "average": "average-case sharpness",
+    "average-adaptive": "adaptive average-case sharpness",
+    "pac-bayes": "PAC-Bayes radius",
+    "pac-bayes-adaptive": "adaptive PAC-Bayes radius",
+    "eigenvalue": "largest eigenvalue of the Hessian",
+    "trace": "trace of the Hessian",
+    "frobenius": "Frobenius norm of the Hessian",
+    "filter-eigenvalue": "filter-normalised largest eigenvalue",
+    "filter-trace": "filter-normalised trace",
+    "relative-flatness": "relative flatness",
+    "fisher-rao": "Fisher-Rao norm",
+    "occam": "log Occam factor",
+    "log-evidence": "log evidence",
+}
+
 
 def matrices(names: Iterable[str]) -> str:
     """The operators of these names, for the label of an axis."""

@@ -1,6 +1,7 @@
 """Operators: symmetric matrices known by their products."""
 
 from .base import AbstractOperator
+from .congruent import Congruent
 from .deflated import Deflated
 from .dense import Dense
 from .empirical_fisher import EmpiricalFisher
@@ -13,6 +14,7 @@ from .shifted import Shifted
 
 __all__ = [
     "AbstractOperator",
+    "Congruent",
     "Deflated",
     "Dense",
     "EmpiricalFisher",

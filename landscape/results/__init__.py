@@ -2,6 +2,7 @@
 
 from .base import Array, Result, Status, finite, stored_fields
 from .paths import Path
+from .series import SharpnessSeries
 from .sharpness import Sharpness
 from .slices import DONE, INTERPOLATED, NON_FINITE, TODO, LayerLines, Line, Plane, Slice
 from .spectra import Density, Eigenpairs, Eigenvectors, Trace
@@ -24,6 +25,7 @@ KINDS: dict[str, type[Result]] = {
         Plane,
         Path,
         Sharpness,
+        SharpnessSeries,
     )
 }
 
@@ -43,6 +45,7 @@ __all__ = [
     "Plane",
     "Result",
     "Sharpness",
+    "SharpnessSeries",
     "Slice",
     "Status",
     "Sweep",

@@ -12,7 +12,7 @@ import h5py
 from .. import digest
 from ..errors import InputError
 from ..results import Result, Status
-from .schema import SCHEMA_VERSION, content, is_plain_scale, read_result, write_result
+from .schema import SCHEMA_VERSION, content, describe_anew, is_plain_scale, read_result, write_result
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,9 @@ def upgrade(file: h5py.File) -> None:
     """Brings a file of an older version to the current one, before it is written into."""
     if file.attrs["schema_version"] < SCHEMA_VERSION:  # pyright: ignore[reportOperatorIssue] - checked on opening
         for place in groups(file):
-            place.group.attrs["content"] = content(read_result(place.group))
+            result = read_result(place.group)
+            describe_anew(place.group, result)
+            place.group.attrs["content"] = content(result)
             place.group.attrs["origin"] = _origin(place.group)
         file.attrs["schema_version"] = SCHEMA_VERSION
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import h5py
@@ -21,7 +22,7 @@ from ..results import KINDS, Result, Status, finite, stored_fields
 
 SCHEMA_NAME = "landscape"
 # Rises with every change of the result types or of the rule; a file of each version lies in tests/stores.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 PLAIN_SCALE = b"This is a netCDF dimension but not a netCDF variable."
 
 
@@ -33,11 +34,11 @@ def write_result(group: h5py.Group, result: Result) -> None:
         if value is None:
             continue
         if isinstance(value, np.ndarray):
-            _write_array(group, field, value, result.unit(field.name))
+            _write_array(group, field, value, described(field, result))
         elif isinstance(value, str):
             group.attrs[field.name] = str(value)
         elif isinstance(value, (bool, int, float, np.bool_, np.number)):
-            _describe(group.create_dataset(field.name, data=value), field, result.unit(field.name))
+            group.create_dataset(field.name, data=value).attrs.update(described(field, result))
         else:
             group.attrs[field.name] = json.dumps(finite(value), sort_keys=True)
     group.attrs["content"] = content(result)
@@ -61,10 +62,10 @@ def content(result: Result, *, of_run: bool = True) -> str:
     return state.hexdigest()
 
 
-def _write_array(group: h5py.Group, field: dataclasses.Field[Any], value: np.ndarray, unit: str) -> None:
+def _write_array(group: h5py.Group, field: dataclasses.Field[Any], value: np.ndarray, about: Mapping[str, str]) -> None:
     dims: tuple[str, ...] = field.metadata["dims"]
     dataset = group.create_dataset(field.name, data=value, fletcher32=True)
-    _describe(dataset, field, unit)
+    dataset.attrs.update(about)
     if dims == (field.name,):
         dataset.make_scale(field.name)
         return
@@ -85,9 +86,16 @@ def is_plain_scale(dataset: h5py.Dataset) -> bool:
     return dataset.attrs.get("NAME", b"").startswith(PLAIN_SCALE)
 
 
-def _describe(dataset: h5py.Dataset, field: dataclasses.Field[Any], unit: str) -> None:
-    dataset.attrs["long_name"] = field.metadata["about"]
-    dataset.attrs["units"] = unit
+def described(field: dataclasses.Field[Any], result: Result) -> dict[str, str]:
+    """What a data set says of itself."""
+    return {"long_name": field.metadata["about"], "units": result.unit(field.name)}
+
+
+def describe_anew(group: h5py.Group, result: Result) -> None:
+    """Puts what the current version says of the fields in the place of what an older one said."""
+    for field in stored_fields(type(result)):
+        if isinstance(member := group.get(field.name), h5py.Dataset):
+            member.attrs.update(described(field, result))
 
 
 def read_result(group: h5py.Group) -> Result:

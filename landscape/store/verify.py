@@ -16,7 +16,7 @@ from ..results import stored_fields
 from ..resume import journals_of
 from .file import opened
 from .groups import Entry, Place, groups, read_entry
-from .schema import is_plain_scale
+from .schema import SCHEMA_VERSION, described, is_plain_scale
 from .seal import LENGTH, MARK, ForeignError
 from .store import vectors_path
 
@@ -85,13 +85,13 @@ def _of_result(where: str, place: Place, changed: dict[str, bool]) -> Iterator[P
 def _of_members(where: str, group: h5py.Group, entry: Entry) -> Iterator[Problem]:
     """Data sets that the schema does not know, or that lack what it says of them."""
     fields = {field.name: field for field in stored_fields(type(entry.result))}
+    current = group.file.attrs["schema_version"] == SCHEMA_VERSION  # the texts belong to their version
     for name, member in group.items():
         if name not in fields:
             if not (isinstance(member, h5py.Dataset) and is_plain_scale(member)):
                 yield Problem(where, f"holds {name}, which the schema does not know", severe=False)
             continue
-        said = {"units": entry.result.unit(name), "long_name": fields[name].metadata["about"]}
-        for attribute, expected in said.items():
+        for attribute, expected in (described(fields[name], entry.result) if current else {}).items():
             if member.attrs.get(attribute) != expected:
                 found = member.attrs.get(attribute)
                 yield Problem(where, f"{attribute} of {name} is {found!r}, the schema says {expected!r}", severe=False)

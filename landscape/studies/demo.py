@@ -148,7 +148,7 @@ def _measure(minimum: Minimum, obtain: _Analyst) -> dict[str, Any]:
     sharp: Sharpness = obtain(
         "Keskar's sharpness",
         [minimum],
-        sharpness.settings(minimum.objective, epsilon=EPSILON, iterations=10, seed=0),
+        sharpness.settings(minimum.objective, "keskar", epsilon=EPSILON, iterations=10, seed=0),
         lambda _: sharpness.keskar(minimum.objective, epsilon=EPSILON),
     )
     assert minimum.path is not None

@@ -17,7 +17,6 @@ from ..results import (
     Density,
     Eigenpairs,
     Result,
-    Sharpness,
     Sweep,
     Trace,
     Tracked,
@@ -25,6 +24,7 @@ from ..results import (
     Updates,
 )
 from ..store import Entry, Store
+from .sharpness_figures import sharpness_figures
 from .slice_figures import slice_figures
 
 FORMATS = ("pdf", "png")
@@ -72,10 +72,13 @@ def figures(entries: list[Entry]) -> Iterator[tuple[str, Figure]]:
         figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 4.2))
         draw.draw_sweep(sweeps, list(axes.flat))
         yield "sweep", figure
-    tracked = _by_label(entries, Tracked)
-    for measure in sorted({run.measure for run in tracked.values()}):
-        chosen = {label: run for label, run in tracked.items() if run.measure == measure}
+    for measure in sorted({e.result.measure for e in entries if isinstance(e.result, Tracked)}):
+        chosen = _by_label([e for e in entries if getattr(e.result, "measure", "") == measure], Tracked)
         yield f"tracked-{measure}", _single(lambda axes, chosen=chosen: draw.draw_tracked(chosen, axes))
+        if measure == "sharpness":
+            figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.5))
+            draw.draw_tracked_along(chosen, *axes)
+            yield "tracked-sharpness-loss", figure
     pairs = _by_label(entries, Eigenpairs)
     if pairs:
         yield "eigenvalues", _single(lambda axes: draw.draw_eigenvalues(pairs, axes))
@@ -85,9 +88,7 @@ def figures(entries: list[Entry]) -> Iterator[tuple[str, Figure]]:
     densities = _by_label(entries, Density)
     if densities:
         yield "density", _single(lambda axes: draw.draw_density(densities, axes))
-    measured = [(e.label, e.result) for e in entries if isinstance(e.result, Sharpness)]
-    if measured:
-        yield "sharpness", _single(lambda axes: draw.draw_sharpness(measured, axes))
+    yield from sharpness_figures(entries)
     yield from slice_figures(entries)
 
 

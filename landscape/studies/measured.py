@@ -15,7 +15,7 @@ from ..checkpoint import Checkpoint, fitted, load_checkpoint
 from ..data import Splits, load_data
 from ..data.corruption import changed
 from ..errors import InputError, UsageError
-from ..losses import resolve_loss
+from ..losses import of_normalized_logits, resolve_loss
 from ..models import build_model
 from ..objective import Objective
 
@@ -46,6 +46,7 @@ class Request:
     params: str | None = None  # a glob pattern: the block of params that is measured
     hvp: str = "auto"
     memory: int | None = None  # bytes that products may keep
+    normalize_logits: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,18 +99,35 @@ def measured(request: Request, paths: Sequence[str]) -> list[Minimum]:
     return set_up(request, paths).minima(request.samples)
 
 
+def one_by_one(request: Request, paths: Sequence[str], labels: Sequence[str]) -> Iterator[Minimum]:
+    """The same minima under these labels, each read when its turn has come: memory holds one however many there are."""
+    setup = set_up(replace(request, labels=()), paths[:1])
+    with _recipes_fault(request.loss is None):
+        shared = _Shared(request, setup.sources[0].loss, setup.splits)
+    for path, label in zip(paths, labels, strict=True):
+        checkpoint = load_checkpoint(path)
+        source = _source(request, checkpoint)
+        _refuse_different([setup.sources[0], source])
+        objective, test = shared.at(source, checkpoint)
+        yield Minimum(label, objective, test, checkpoint.path, shared.split, {str(path): checkpoint.sha256})
+
+
 def set_up(request: Request, paths: Sequence[str]) -> Setup:
     """Reads checkpoints and data; raises as `measured` does."""
     if not paths and request.model is None:
         raise UsageError("nothing to measure: give a checkpoint, or --model SPEC")
     checkpoints = [load_checkpoint(path) for path in paths]
     sources = [_source(request, checkpoint) for checkpoint in checkpoints] or [_source(request, None)]
-    if len({(s.data, repr(s.data_args), repr(s.changes), s.loss) for s in sources}) > 1:
-        raise InputError("the checkpoints were trained on different data or losses; name one by --data and --loss")
+    _refuse_different(sources)
     with _recipes_fault(bool(paths) and request.data is None and not request.data_args):
         splits = changed(load_data(sources[0].data, sources[0].data_args), **sources[0].changes)
     labels = _labels(request.labels, paths, sources[0].model)
     return Setup(request, tuple(checkpoints), tuple(sources), splits, tuple(labels))
+
+
+def _refuse_different(sources: Sequence[_Source]) -> None:
+    if len({(s.data, repr(s.data_args), repr(s.changes), s.loss) for s in sources}) > 1:
+        raise InputError("the checkpoints were trained on different data or losses; name one by --data and --loss")
 
 
 @contextmanager
@@ -174,6 +192,8 @@ class _Shared:
         self.split = "train" if asked == "both" else asked
         self.with_test = asked == "both"
         self.loss = resolve_loss(loss)
+        if request.normalize_logits:
+            self.loss = of_normalized_logits(self.loss)
         self.built: dict[tuple[str, str], tuple[nn.Module, Objective, Objective | None]] = {}
 
     def at(self, source: _Source, checkpoint: Checkpoint | None) -> tuple[Objective, Objective | None]:

@@ -14,6 +14,7 @@ import numpy as np
 from filelock import FileLock
 
 from .. import files
+from ..checkpoint import load_checkpoint
 from ..data import load_data
 from ..data.corruption import changed
 from ..errors import InputError, Stopped, UsageError
@@ -67,7 +68,7 @@ class Grid:
         sizes = [samples if size == "full" else min(int(size), samples) for size in self.batch_sizes]
         if len(set(sizes)) < len(sizes):
             raise InputError(f"of the batch sizes some hold all {samples} samples alike; give full once")
-        for size in sorted(self.batch_sizes, key=lambda s: math.inf if s == "full" else s, reverse=True):
+        for size in _largest_first(self.batch_sizes):
             for rules in self._alike(size in (base, self.base)):
                 for seed in self.seeds:
                     rule = rules[0]
@@ -77,7 +78,7 @@ class Grid:
                         assert self.recipe.epochs is not None
                         each = math.ceil(samples / base)
                         fields |= {"epochs": None, "updates": int(self.recipe.epochs) * each, "regime_adaptation": True}
-                    yield Run(f"b{size}-{rule}-s{seed}", rules, dataclasses.replace(self.recipe, **fields))
+                    yield Run(_name(size, rule, seed), rules, dataclasses.replace(self.recipe, **fields))
 
     def _alike(self, at_base: bool) -> list[tuple[str, ...]]:
         """Rules that give the same run: all of them at the base batch size, unless a warm-up begins elsewhere."""
@@ -85,6 +86,14 @@ class Grid:
         begins_alike = recipe.warmup == 0 or recipe.warmup_lr is not None or recipe.warmup_shape == "constant"
         same = at_base and begins_alike
         return [self.rules] if same else [(rule,) for rule in self.rules]
+
+
+def _largest_first(sizes: Sequence[int | str]) -> list[int | str]:
+    return sorted(sizes, key=lambda size: math.inf if size == "full" else float(size), reverse=True)
+
+
+def _name(size: int | str, rule: str, seed: int) -> str:
+    return f"b{size}-{rule}-s{seed}"
 
 
 @dataclass(frozen=True)
@@ -204,3 +213,39 @@ def _summary(
         learning_rate=np.array([schedule.peak for schedule in schedules]),
         **columns,
     )
+
+
+def read(folder: str | Path) -> dict[str, tuple[Sweep, list[Path | None]]]:
+    """By rule, what a sweep left in its folder: the summary, and the checkpoint of each of its rows or None if to do.
+
+    Raises InputError where the folder holds no sweep, or where a checkpoint is gone or is another than was summarised.
+    """
+    place = Path(folder) / "sweep.h5"
+    if not place.is_file():
+        raise InputError(f"{folder} holds no sweep.h5; give the folder of a landscape sweep")
+    held = {entry.label: entry.result for entry in Store(place).find(kind=Sweep.kind)}
+    summaries = {rule: found for rule, found in held.items() if isinstance(found, Sweep)}
+    return {rule: (found, _checkpoints(Path(folder), found, next(iter(held)))) for rule, found in summaries.items()}
+
+
+def _checkpoints(folder: Path, summary: Sweep, shared: str) -> list[Path | None]:
+    """In the order of the rows, which is that of `Grid.runs`. A run of several rules has the name of the first."""
+    asked = summary.settings
+    order = [(size, seed) for size in _largest_first(asked["batch_sizes"]) for seed in asked["seeds"]]
+    paths: list[Path | None] = []
+    for row, (size, seed) in enumerate(order):
+        if summary.run_status[row] == TODO:
+            paths.append(None)
+            continue
+        names = [folder / f"{_name(size, rule, seed)}.safetensors" for rule in (summary.rule, shared)]
+        found = next((path for path in names if path.exists() and _is_of(path, summary, row)), None)
+        if found is None:
+            raise InputError(f"{names[0]} is gone, or is not what {folder}/sweep.h5 summarises; sweep again")
+        paths.append(found)
+    return paths
+
+
+def _is_of(path: Path, summary: Sweep, row: int) -> bool:
+    said = load_checkpoint(path).metadata or {}
+    same = [said.get(name) == int(getattr(summary, name)[row]) for name in ("batch_size", "updates")]
+    return all([*same, said.get("distance") == float(summary.distance[row])])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import torch
 from torch import nn
 
 from ..data import Samples, load_data
 from ..data.corruption import changed
-from ..errors import UsageError
+from ..errors import NumericalError, UsageError
 from ..objective import Objective
 from ..operators import Hessian
 from ..recipe import Recipe
+from ..sharpness import measure
 from ..spectrum import top_eigenpairs
 from ..training import Tracking
 
@@ -30,7 +33,19 @@ def _eigen(objective: Objective) -> Mapping[str, float]:
     return {"eigenvalue": top, "residual": float(pairs.residuals[0]), "stable_rate": 2 / top if top > 0 else torch.inf}
 
 
-MEASURES: Mapping[str, Measure] = {"eigen": _eigen}
+def _sharpness(objective: Objective) -> Mapping[str, float]:
+    """Keskar's sharpness in the full space, and the rise of the loss along the gradient in units of the weights
+    (Kwon et al. 2021), which rescaled layers leave alone; the loss at these samples, which both follow. In float64:
+    in float32 the rise at an interpolating minimum is rounding. A measure that is not finite ends no run: it is nan."""
+    exact = objective.subset(objective.num_samples, dtype=torch.float64)
+    found = {"sharpness": math.nan, "loss": exact.value(), "adaptive": math.nan}
+    for column, name in (("sharpness", "keskar"), ("adaptive", "sam-adaptive")):
+        with suppress(NumericalError):
+            found[column] = measure(exact, name).value
+    return found
+
+
+MEASURES: Mapping[str, Measure] = {"eigen": _eigen, "sharpness": _sharpness}
 
 
 def tracking(name: str, recipe: Recipe, samples: int, every: int) -> Tracking:
@@ -42,11 +57,11 @@ def tracking(name: str, recipe: Recipe, samples: int, every: int) -> Tracking:
         raise UsageError(f"unknown measure {name!r} to track; there are: {', '.join(MEASURES)}")
     found: list[Samples] = []
 
-    def measure(model: nn.Module) -> Mapping[str, float]:
+    def measured(model: nn.Module) -> Mapping[str, float]:
         if not found:
             train = changed(load_data(recipe.data, recipe.data_args), **recipe.changes).train
             found.append(train.first(min(samples, len(train))))
         device = next(model.parameters()).device
         return MEASURES[name](Objective(model, recipe.loss, found[0], device=device, dtype=recipe.dtype))
 
-    return Tracking(name, measure, every)
+    return Tracking(name, measured, every)

@@ -36,6 +36,7 @@ VARIED = {
     "path": "loss",
     "plane": "loss",
     "sharpness": "value",
+    "sharpness-series": "value",
     "sweep": "distance",
     "trace": "value",
     "tracked": "values",
