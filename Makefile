@@ -30,10 +30,11 @@ format: $(STAMP)  ## rewrites the sources in the common format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP)  ## docs/cli.md from the commands' help, schema.md from the result types, layers.md from the tests
+docs: $(STAMP)  ## docs/cli.md from the commands' help, schema.md, layers.md and measures.md from the code
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_schema.py
 	$(BIN)/python docs/make_layers.py
+	$(BIN)/python docs/make_measures.py
 
 figures: $(STAMP)  ## the gallery in figures/, from the reference minima in checkpoints/
 	$(BIN)/python figures/make_gallery.py

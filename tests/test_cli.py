@@ -303,7 +303,7 @@ def test_nothing_is_written_without_out(here, capsys, command):
     ("command", "module", "function"),
     [
         ("eigen", landscape.spectrum, "top_eigenpairs"),
-        ("sharpness", landscape.sharpness, "keskar"),
+        ("sharpness", landscape.sharpness, "measure"),
         ("line", landscape.slices, "line"),
         ("plane", landscape.slices, "plane"),
     ],

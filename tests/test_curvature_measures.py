@@ -148,7 +148,7 @@ def test_traces_by_probes_come_with_their_errors():
         found = measure(case.objective(), name, progress=calls.append)
         assert found.status == "converged"
         assert found.stderr >= 0
-        assert found.parts["trace_stderr"] <= 0.01 * max(abs(found.parts["trace"]), found.parts["frobenius"])
+        assert found.parts["trace_stderr"] <= 0.05 * max(abs(found.parts["trace"]), found.parts["frobenius"])
         assert found.num_matvecs == max(calls) <= case.objective().layout.size
     assert measure(case.objective(), "eigenvalue").stderr is None
 

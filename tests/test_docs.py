@@ -78,6 +78,10 @@ def test_the_schema_is_up_to_date():
     assert maker("make_schema").render() == read("docs/schema.md"), "run make docs"
 
 
+def test_the_table_of_measures_is_up_to_date():
+    assert maker("make_measures").render() == read("docs/measures.md"), "run make docs"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_help_text_with_an_example(name):
     text = command(name).help

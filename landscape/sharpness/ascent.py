@@ -117,7 +117,7 @@ def converge(search: Search, bounds: Bounds, base: float, iterations: int, toler
         done += _to_vertices(search, bounds, base, iterations - done)
         if bounds.gap(search, base) > tolerance and done < iterations:
             done += max(1, ascend(search, bounds, search.highest_at, min(POLISH, iterations - done)))
-        if bounds.gap(search, base) <= tolerance or search.highest - before <= tolerance * (search.highest - base):
+        if bounds.gap(search, base) <= tolerance or search.highest - before <= tolerance * abs(search.highest - base):
             return done, True
     return done, False
 
@@ -131,6 +131,6 @@ def _to_vertices(search: Search, bounds: Bounds, base: float, most: int) -> int:
             value, _ = search.evaluate(place + towards / 2**halving)
             if value > before:
                 break
-        if search.highest - before <= LEAST_GAIN * (search.highest - base):
+        if search.highest - before <= LEAST_GAIN * abs(search.highest - base):
             return done + 1
     return most

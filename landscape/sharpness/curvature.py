@@ -18,8 +18,7 @@ from ..spectrum import top_eigenpairs
 from ..traces import trace
 from .search import Progress, described, settings
 
-# As the commands for eigenvalues and traces have them by default.
-EIGENVALUE_TOL = 1e-3  # residual, of the largest value
+EIGENVALUE_TOL = 1e-3  # residual, of the largest value: the default of `top_eigenpairs`
 TRACE_METHOD = "hutchinson"
 TRACE_TOL = 0.05  # standard error, of the trace: 25 times the products would be needed for 1 %
 MOST_PRODUCTS = 1000
@@ -40,7 +39,7 @@ def filter_eigenvalue(objective: Objective, *, seed: int = 0, progress: Progress
 
 
 def hessian_trace(objective: Objective, *, seed: int = 0, progress: Progress | None = None) -> Sharpness:
-    """tr H = sum_i l_i (Yao et al. 2020), in loss/param^2, with a standard error of 1 % of it or of |H|_F.
+    """tr H = sum_i l_i (Yao et al. 2020), in loss/param^2, with a standard error of 5 % of it or of |H|_F.
 
     30 to 1,000 products (`landscape.trace`, hutchinson), no more than n where that is exact; the status says where
     they did not do. The l2 penalty adds n times its coefficient.

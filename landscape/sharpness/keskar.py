@@ -155,6 +155,7 @@ class _Found:
         if displaced:
             draws = torch.rand(len(start), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
             start = DISPLACEMENT * widths * (2 * draws.to(start.device) - 1)
+            search.leave()
         bounds = box(widths)
         done, converged = ascend(search, bounds, start, FIRST if converge else iterations), False
         if converge:
@@ -162,4 +163,4 @@ class _Found:
             done += more
         at_face = (search.highest_at.abs() >= widths * (1 - 1e-12)).double().mean()
         gap = bounds.gap(search, loss)
-        return cls(search.highest, gap, converged, done, search.count, float(at_face), displaced)
+        return cls(max(loss, search.highest), gap, converged, done, search.count, float(at_face), displaced)

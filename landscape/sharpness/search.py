@@ -83,6 +83,10 @@ class Search:
         if value > self.highest:
             self.highest, self.highest_at, self.highest_gradient = value, y.clone(), gradient
 
+    def leave(self) -> None:
+        """Forgets the highest place: a stationary one, to which a search that begins elsewhere must not return."""
+        self.highest = -math.inf
+
     def evaluate(self, y: Tensor) -> tuple[float, Tensor]:
         """L(w + B y) and its gradient by y, B' grad L. One gradient pass; none at the highest place."""
         if math.isfinite(self.highest) and torch.equal(y, self.highest_at):

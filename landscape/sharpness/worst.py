@@ -86,9 +86,9 @@ def worst(
         steps = 20 if converge else given["iterations"]
         apgd(search, bounds, start, steps)
         if not converge:
-            return _Ended(search.highest, steps, bounds.gap(search, base))
+            return _Ended(max(base, search.highest), steps, bounds.gap(search, base))
         more, converged = ascent.converge(search, bounds, base, given["iterations"], TOLERANCE)
-        return _Ended(search.highest, steps + more, bounds.gap(search, base), converged)
+        return _Ended(max(base, search.highest), steps + more, bounds.gap(search, base), converged)
 
     return _over_batches(objective, name, climb, progress, asked)
 
@@ -177,6 +177,7 @@ def _climbed(
     if displaced:
         draws = torch.randn(len(start), generator=torch.Generator().manual_seed(given["seed"]), dtype=torch.float64)
         start = DISPLACEMENT * bounds.furthest(draws.to(start.device))
+        search.leave()
     ended = climb(search, bounds, base, start)
     return _Ended(ended.highest, ended.iterations, ended.gap, ended.converged, base, search.count, displaced)
 
