@@ -29,13 +29,13 @@ def test_on_quadratics_the_average_is_the_trace(norm, share, adaptive, seed):
         rho=RHO,
         norm=norm,
         adaptive=adaptive,
-        repeats=400,
+        repeats=150,
         seed=seed,
     )
     c = np.abs(w) if adaptive else np.ones(8)
     assert found.stderr is not None
     assert abs(found.value - share * RHO**2 * (c**2 * np.diag(a)).sum()) < 4 * found.stderr
-    assert found.stderr < 0.2 * abs(found.value)
+    assert found.stderr < 0.4 * abs(found.value)
 
 
 def test_the_gradient_cancels_within_each_pair():
