@@ -24,7 +24,7 @@ check: $(STAMP)  ## lint, format and types
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 test: check  ## lint, types and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 format: $(STAMP)  ## rewrites the sources in the common format
 	$(BIN)/ruff check --fix .

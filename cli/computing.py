@@ -79,14 +79,18 @@ def present(
     text: Sequence[str],
     as_json: bool,
     also: Mapping[str, float] | None = None,
+    why: str = "",
 ) -> int:
-    """Prints a result as JSON or as lines of text; returns the exit code that its status calls for."""
+    """Prints a result as JSON or as lines of text; returns the exit code that its status calls for.
+
+    `why` is told where the result is not resolved.
+    """
     if as_json:
         emit({"label": label, **fields_of(result), **(also or {}), "provenance": provenance})
     else:
         for line in [*text, *(f"{name.replace('_', ' ')} {value:.6g}" for name, value in (also or {}).items())]:
             click.echo(line)
-    return verdict(result, label, provenance)
+    return verdict(result, label, provenance, why)
 
 
 def fields_of(result: Result) -> dict[str, Any]:
@@ -100,8 +104,8 @@ def fields_of(result: Result) -> dict[str, Any]:
     return {"kind": result.kind, **fields}
 
 
-def verdict(result: Result, label: str, provenance: Mapping[str, Any]) -> int:
-    """The exit code that a result's status calls for, told where it is not 0."""
+def verdict(result: Result, label: str, provenance: Mapping[str, Any], why: str = "") -> int:
+    """The exit code that a result's status calls for, told where it is not 0, or, with `why`, not resolved."""
     from landscape.results import Status
 
     if "not_saved" in provenance:
@@ -110,6 +114,8 @@ def verdict(result: Result, label: str, provenance: Mapping[str, Any]) -> int:
     if result.status in (Status.NOT_CONVERGED, Status.NON_FINITE):
         tell(f"landscape: {label}: {result.status}")
         return NumericalError.exit_code
+    if result.status is Status.NOT_RESOLVED and why:
+        tell(f"landscape: {label}: {result.status}: {why}")
     return 0
 
 
@@ -138,7 +144,8 @@ def numerical_as_json(kind: str, as_json: bool) -> Iterator[None]:
     except NumericalError as error:
         if as_json:
             origin = {"command": ["landscape", *sys.argv[1:]]}
-            shown = {"kind": kind, "status": "non-finite", "label": None, "error": one_line(error)}
+            status = getattr(error, "status", "non-finite")
+            shown = {"kind": kind, "status": status, "label": None, "error": one_line(error)}
             emit(shown | dict(getattr(error, "computed", {})) | {"provenance": origin})
         raise
 

@@ -21,6 +21,10 @@ KINDS = (
     "layer-lines",
     "plane",
     "path",
+    "noise",
+    "batch-errors",
+    "trade-off",
+    "batch-size",
 )
 
 

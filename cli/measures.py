@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from landscape.errors import NumericalError, one_line
-from landscape.measures import MEASURES, Measure
+from landscape.errors import InputError, LandscapeError, NumericalError, ResourceError, one_line
+from landscape.measures import MEASURES, Measure, unresolved
 
 from .computing import counted, emit, fields_of, present, tell, verdict
 
 if TYPE_CHECKING:
     from landscape.results import Sharpness
 
+WORST_FIRST = ("out of resources", "non-finite", "refused", "not converged", "not resolved")
 INVARIANCES = ("layers", "batch norm", "units", "loss")
 
 
@@ -29,7 +30,7 @@ class Entry:
     label: str
     result: Any = None
     provenance: Mapping[str, Any] | None = None
-    error: NumericalError | None = None
+    error: LandscapeError | None = None
     test: Mapping[str, float] | None = None
     copies: tuple[tuple[float, Entry], ...] = ()
 
@@ -42,6 +43,14 @@ class Entry:
         return replace(self, copies=tuple(copies))
 
     @property
+    def status(self) -> str:
+        """That of the result, or what kept it from being one."""
+        if self.error is None:
+            return str(self.result.status)
+        known = {InputError: "refused", ResourceError: "out of resources"}
+        return getattr(self.error, "status", known.get(type(self.error), "non-finite"))
+
+    @property
     def value(self) -> float:
         return float("nan") if self.result is None else self.result.value
 
@@ -49,23 +58,26 @@ class Entry:
         """Whether the copies have another value, and whether they should."""
         if not self.copies:
             return None
-        from landscape.studies.control import moved
+        from landscape.studies.control import as_expected, moved
 
-        found = {alpha: moved(self.value, copy.value) for alpha, copy in self.copies}
+        found = {
+            alpha: None if self.result is None or copy.result is None else moved(self.result, copy.result)
+            for alpha, copy in self.copies
+        }
         stays = MEASURES[self.measure].invariances.layers
-        known = [m for m in found.values() if m is not None]
-        agrees = None if len(known) < len(found) else not any(known) if stays else any(known)
         return {
-            "copies": [{"alpha": a, "value": copy.value, "moved": found[a]} for a, copy in self.copies],
+            "copies": [
+                {"alpha": a, "value": copy.value, "status": copy.status, "moved": found[a]} for a, copy in self.copies
+            ],
             "expected": "stays" if stays else "moves",
-            "as_expected": agrees,
+            "as_expected": as_expected(stays, list(found.values())),
         }
 
     def as_json(self) -> dict[str, Any]:
         """The object of this entry."""
         if self.result is None:
             assert self.error is not None
-            shown = {"kind": "sharpness", "status": "non-finite", "measure": self.measure, "label": self.label}
+            shown = {"kind": "sharpness", "status": self.status, "measure": self.measure, "label": self.label}
             return shown | {"error": one_line(self.error), **getattr(self.error, "computed", {})}
         control = self.control()
         more = {**(self.test or {}), **({} if control is None else {"control": control})}
@@ -132,7 +144,8 @@ def present_all(found: Sequence[Entry], as_json: bool) -> int:
     if len(found) == 1 and found[0].error is None and not found[0].copies:
         entry = found[0]
         assert entry.provenance is not None
-        return present(entry.result, entry.label, entry.provenance, _in_full(entry.result), as_json, entry.test)
+        text, why = _in_full(entry.result), unresolved(entry.measure)
+        return present(entry.result, entry.label, entry.provenance, text, as_json, entry.test, why)
     if as_json:
         _emit_all(found)
     else:
@@ -142,8 +155,8 @@ def present_all(found: Sequence[Entry], as_json: bool) -> int:
 
 
 def _emit_all(found: Sequence[Entry]) -> None:
-    states = [str(entry.result.status) if entry.result else "non-finite" for entry in found]
-    worst = next((s for s in ("non-finite", "not converged", "not resolved") if s in states), "complete")
+    states = {entry.status for entry in found}
+    worst = next((s for s in WORST_FIRST if s in states), "complete")
     labels = {entry.label for entry in found}
     emit(
         {
@@ -160,9 +173,9 @@ def _code(entry: Entry) -> int:
     """The exit code of an entry, whose trouble is told."""
     if entry.error is not None:
         tell(f"landscape: {entry.label}: {entry.measure}: {one_line(entry.error)}")
-        return NumericalError.exit_code
+        return entry.error.exit_code
     assert entry.provenance is not None
-    code = verdict(entry.result, f"{entry.label}: {entry.measure}", entry.provenance)
+    code = verdict(entry.result, f"{entry.label}: {entry.measure}", entry.provenance, unresolved(entry.measure))
     control = entry.control()
     if control is not None and control["as_expected"] is False:
         tell(f"landscape: {entry.label}: {entry.measure} {control['expected']} under rescaling, but here it does not")
@@ -183,7 +196,11 @@ def _in_full(result: Sharpness) -> list[str]:
     lines = [f"{result.measure} {result.value:.6g}{error}{unit}" + (f"   ({', '.join(notes)})" if notes else "")]
     if result.std is not None:
         lines.append(f"standard deviation {result.std:.3g} over {counted(result.repeats or 0, 'repeat')}")
-    lines += [f"  {name.replace('_', ' ')} {value:.6g}" for name, value in (result.parts or {}).items()]
+    lines += [f"  {name.replace('_', ' ')} {_shown(value)}" for name, value in (result.parts or {}).items()]
+    if (result.parts or {}).get("decrement", 0.0) > 1:
+        lines.append(
+            "  no minimum of loss and penalty, which the evidence is about: a step of Newton gains the decrement"
+        )
     highest = "" if result.max_loss is None else f" -> {result.max_loss:.6g}"
     lines.append(f"loss {result.loss:.6g}{highest} over {result.num_samples} samples{_effort(result)}")
     if result.space == "random" and result.num_params < 10_000:
@@ -191,11 +208,29 @@ def _in_full(result: Sharpness) -> list[str]:
     return lines
 
 
+def _shown(value: Any) -> str:
+    """A part of a measure, which may be a number, a name or nothing."""
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, (int, float)) else str(value)
+
+
+def _on_box(result: Sharpness) -> str:
+    """How many of the coordinates ended on the box: their number where the share would be shown as 0."""
+    assert result.on_boundary is not None
+    share, size = result.on_boundary, result.num_params
+    if result.space == "random":
+        size = (result.dimension or 0) * (result.repeats or 0)
+    if 0 < share < 0.0005:
+        return f"{counted(max(1, round(share * size)), 'coordinate')} of {size} on the box"
+    return f"{share:.1%} of the coordinates on the box"
+
+
 def _effort(result: Sharpness) -> str:
     notes = [] if result.iterations is None else [counted(result.iterations, "iteration")]
     notes += [] if result.num_evaluations is None else [counted(result.num_evaluations, "evaluation")]
     notes += [] if result.num_matvecs is None else [counted(result.num_matvecs, "product")]
-    notes += [] if result.on_boundary is None else [f"{result.on_boundary:.1%} of the coordinates on the box"]
+    notes += [] if result.on_boundary is None else [_on_box(result)]
     notes += [] if result.gap is None else [f"{result.gap:.2g} of the rise left to first order"]
     notes += ["started off centre"] if result.displaced_start else []
     return f"; {', '.join(notes)}" if notes else ""
@@ -207,7 +242,7 @@ def _rows(found: Sequence[Entry]) -> list[str]:
     for entry in found:
         r = entry.result
         if r is None:
-            rows.append((entry.label, entry.measure, "-", "", "", "", "non-finite"))
+            rows.append((entry.label, entry.measure, "-", "", "", "", entry.status))
         else:
             error = "" if r.stderr is None else f"{r.stderr:.2g}"
             rows.append(

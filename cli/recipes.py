@@ -11,6 +11,8 @@ import click
 from landscape.errors import InputError, UsageError
 from landscape.specs import parse_arguments
 
+from . import options
+
 if TYPE_CHECKING:
     from landscape.recipe import Recipe
 
@@ -84,6 +86,31 @@ def flags(*, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
         return click.option("--recipe", metavar="FILE.toml", help="A recipe; flags override its fields.")(command)
 
     return decorate
+
+
+def tracked(command: Command) -> Command:
+    """The flags of what is measured along a run."""
+    return options.stack(
+        click.option(
+            "--track",
+            multiple=True,
+            metavar="MEASURE",
+            help="Measure along a run: eigen, sharpness, noise; repeatable.",
+        ),
+        click.option(
+            "--track-every", type=int, default=1, show_default=True, help="Epochs between two measures of --track."
+        ),
+        click.option(
+            "--track-samples", type=int, default=1000, show_default=True, help="Samples that --track measures on."
+        ),
+    )(command)
+
+
+def check_tracked(every: int, samples: int) -> None:
+    """UsageError where they are not positive."""
+    for name, value in {"--track-every": every, "--track-samples": samples}.items():
+        if value < 1:
+            raise UsageError(f"{name} must be above 0, got {value}")
 
 
 def recipe_of(file: str | None, given: Mapping[str, Any]) -> Recipe:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from landscape.measures import unresolved
+
 from .computing import bar, counted, emit, fields_of, tell, verdict
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from landscape.studies.measured import Request
 
 Found = tuple[str, Any, Mapping[str, Any]]  # label, series, provenance
-STATES = {1: "", 2: "not finite", 3: "not converged", 4: "the run diverged"}
+STATES = {1: "", 2: "not finite", 3: "not converged", 4: "the run diverged", 5: "not resolved"}
 
 
 def over(
@@ -54,7 +56,10 @@ def over(
         for label, series, _ in found:
             for line in _text(label, series):
                 click.echo(line)
-    return max(verdict(series, f"{label}: {series.measure}", origin) for label, series, origin in found)
+    return max(
+        verdict(series, f"{label}: {series.measure}", origin, unresolved(series.measure))
+        for label, series, origin in found
+    )
 
 
 def _emit(found: Sequence[Found]) -> None:
@@ -63,7 +68,7 @@ def _emit(found: Sequence[Found]) -> None:
         emit(objects[0])
         return
     states = {str(series.status) for _, series, _ in found}
-    worst = next((state for state in ("non-finite", "not converged") if state in states), "complete")
+    worst = next((state for state in ("non-finite", "not converged", "not resolved") if state in states), "complete")
     origin = {"command": ["landscape", *sys.argv[1:]]}
     emit({"kind": objects[0]["kind"], "status": worst, "label": None, "results": objects, "provenance": origin})
 
@@ -76,8 +81,10 @@ def _text(label: str, series: SharpnessSeries) -> list[str]:
     rows: list[tuple[str, ...]] = [
         ("checkpoint", series.against.replace("-", " "), "value", "+-", "loss", "test accuracy", "status")
     ]
-    for i, name in enumerate(series.names):
-        numbers = [_number(column[i]) for column in (series.value, series.stderr, series.loss)]
+    for i in sorted(range(len(series.names)), key=lambda i: (series.position[i], series.names[i])):
+        name = series.names[i]
+        error = series.stderr[i] or float("nan")  # exact values have none
+        numbers = [_number(column) for column in (series.value[i], error, series.loss[i])]
         accuracy = _number(100 * series.test_accuracy[i])
         rows.append((name, f"{series.position[i]:g}", *numbers, accuracy, STATES[int(series.run_status[i])]))
     kept = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]

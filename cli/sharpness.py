@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from landscape.errors import NumericalError, UsageError
+from landscape.errors import InputError, NumericalError, ResourceError, UsageError
 from landscape.measures import CHOICES, MEASURES, chosen, refuse_idle
 
 from . import options, series
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from landscape.studies.measured import Minimum
 
 AXES = ("batch-size", "epoch", "warm-epochs")
+OF_THE_PENALTY = ("occam", "log-evidence")  # they need it, and are no functions of the network alone
 OPTIONS = ("epsilon", "space", "law", "dimension", "iterations", "converge", "rho", "norm", "m", "repeats")
 
 of_measures = options.stack(
@@ -90,10 +91,17 @@ def _sharpness(
 ) -> int:
     measures = tuple(dict.fromkeys(measures)) or ("keskar",)
     asked_of = _options({name: flags.pop(name) for name in OPTIONS}, measures)
-    if {"occam", "log-evidence"} & set(measures) and not flags["l2"] > 0:
+    if set(OF_THE_PENALTY) & set(measures) and not flags["l2"] > 0:
         raise UsageError("occam and log-evidence need the l2 penalty as their prior; give --l2, e.g. the run's own")
     if against is not None and control:
         raise UsageError("--control is for single minima, not for --against")
+    if against is not None and flags["split"] == "both":
+        raise UsageError("--against measures one split at each checkpoint; give --split train, or --split test")
+    if control and flags["l2"] > 0 and not set(measures) <= set(OF_THE_PENALTY):
+        raise UsageError(
+            f"--control compares networks of the same outputs, which an l2 penalty tells apart; leave out --l2, or ask "
+            f"for {' and '.join(OF_THE_PENALTY)} alone"
+        )
     store = checked_store(out)
     asked = options.request(**flags, normalize_logits=normalize_logits)
     if against is not None:
@@ -101,19 +109,22 @@ def _sharpness(
     from landscape.studies.control import copies
     from landscape.studies.measured import measured
 
-    found = []
+    found: list[Entry] = []
     given = {**asked_of, "seed": asked.seed}
     minima = measured(asked, checkpoints)
     alone = len(minima) * len(measures) == 1 and not control
-    for minimum in minima:
+    # All at once, so that a network that cannot be rescaled is told before anything is measured.
+    rescaled = [copies(minimum) if control else [] for minimum in minima]
+
+    def at(where: Minimum) -> list[Entry]:
+        return _all_measured(store, where, measures, given, overwrite=overwrite, alone=alone)
+
+    for minimum, others in zip(minima, rescaled, strict=True):
         also = on_test(minimum)
-        rescaled = copies(minimum) if control else []
-        for name in measures:
-
-            def at(where: Minimum, name: str = name) -> Entry:
-                return _measured(store, where, name, given, overwrite=overwrite, alone=alone)
-
-            found.append(at(minimum).with_test(also).with_copies([(alpha, at(copy)) for alpha, copy in rescaled]))
+        entries = at(minimum)
+        beside = [(alpha, at(copy)) for alpha, copy in others]
+        for index, entry in enumerate(entries):
+            found.append(entry.with_test(also).with_copies([(alpha, of[index]) for alpha, of in beside]))
     return present_all(found, as_json)
 
 
@@ -125,22 +136,36 @@ def _options(asked: Mapping[str, Any], measures: tuple[str, ...]) -> dict[str, A
     return {name: value for name, value in asked.items() if value is not None}
 
 
-def _measured(
-    store: Store | None, minimum: Minimum, name: str, given: Mapping[str, Any], *, overwrite: bool, alone: bool
-) -> Entry:
-    """One measure at one minimum, found or computed; where it is not alone, a numerical failure is its entry."""
+def _all_measured(
+    store: Store | None,
+    minimum: Minimum,
+    names: Sequence[str],
+    given: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    alone: bool,
+) -> list[Entry]:
+    """Each measure at one minimum, found or computed; what they have in common is computed once.
+
+    Where it is not alone, the failure of one is its entry, and the others are measured and printed.
+    """
     from landscape.results import Result
-    from landscape.sharpness import measure, settings
+    from landscape.sharpness import Shared, measure, settings
 
-    def compute(*_: object) -> Result:
-        with bar(f"{name} of {minimum.label}", None) as update:
-            return measure(minimum.objective, name, **given, progress=update)
+    shared = Shared(minimum.objective) if len(names) > 1 else None
 
-    identity = settings(minimum.objective, name, **given)
-    try:
-        result, origin = obtain(store, minimum.label, identity, compute, minima=[minimum], overwrite=overwrite)
-    except NumericalError as error:
-        if alone:
-            raise
-        return Entry(name, minimum.label, error=error)
-    return Entry(name, minimum.label, result=result, provenance=origin)
+    def one(name: str) -> Entry:
+        def compute(*_: object) -> Result:
+            with bar(f"{name} of {minimum.label}", None) as update:
+                return measure(minimum.objective, name, **given, progress=update, shared=shared)
+
+        identity = settings(minimum.objective, name, **given)
+        try:
+            result, origin = obtain(store, minimum.label, identity, compute, minima=[minimum], overwrite=overwrite)
+        except (InputError, NumericalError, ResourceError) as error:
+            if alone:
+                raise
+            return Entry(name, minimum.label, error=error)
+        return Entry(name, minimum.label, result=result, provenance=origin)
+
+    return [one(name) for name in names]

@@ -183,8 +183,25 @@ def _summary(result: Any) -> str:
         case results.Plane():
             return f"{len(result.alpha)} x {len(result.beta)} points, {int(result.evaluated.sum())} evaluated"
         case results.Sharpness():
-            radius = "" if result.epsilon is None else f", epsilon {result.epsilon:g}"
-            return f"{result.measure}{radius}: {result.value:.4g} at loss {result.loss:.4g}"
+            from landscape.results.sharpness import definition, options_of
+
+            given = (("epsilon", result.epsilon), ("rho", result.rho))
+            words = [f"{name} {value:g}" for name, value in given if value is not None]
+            words += definition(options_of(result), result.settings)
+            error = "" if not result.stderr else f" +- {result.stderr:.1g}"
+            what = ", ".join((result.measure, *words))
+            return f"{what}: {result.value:.4g}{error} at loss {result.loss:.4g}"
         case results.SharpnessSeries():
             return f"{result.measure} against {result.against}: {len(result.names)} checkpoints"
+        case results.GradientNoise():
+            scale = "not resolved" if result.b_simple is None else f"{result.b_simple:.4g}"
+            high = "" if result.b_simple_high is None else f"{result.b_simple_high:.4g}"
+            return f"b_simple {scale} ({result.b_simple_low:.4g} ... {high}) by {result.route}"
+        case results.BatchErrors():
+            return f"{len(result.batch_size)} batch sizes, {result.draws} draws"
+        case results.TradeOff():
+            critical = "not resolved" if result.b_crit is None else f"{result.b_crit:.4g}"
+            return f"{len(result.batch_size)} batch sizes to loss {result.target:.4g}: b_crit {critical}"
+        case results.BatchSizes():
+            return f"{len(result.batch_size)} batch sizes, knee {result.knee}, fastest {result.fastest}"
     return ""

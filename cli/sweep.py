@@ -30,6 +30,7 @@ SHOWN = ("rule", "batch", "rate", "runs", "train accuracy", "test accuracy", "ga
 )
 @click.option("--batch-size", callback=recipes.batch_size, metavar="INTEGER|full", help="The base, if none is named.")
 @click.option("--shard", default="1/1", show_default=True, metavar="I/N", help="Every N-th run from the I-th.")
+@recipes.tracked
 @options.device
 @click.option("--out", required=True, metavar="DIR", help="Folder of the runs, of sweep.h5 and of the figure.")
 @click.option("--overwrite", is_flag=True, help="Train again what the folder holds.")
@@ -41,6 +42,9 @@ def command(
     seeds: str | None,
     budget: str,
     shard: str,
+    track: tuple[str, ...],
+    track_every: int,
+    track_samples: int,
     device: str,
     out: str,
     overwrite: bool,
@@ -56,14 +60,17 @@ def command(
       landscape sweep --recipe r.toml --batch-sizes 16,256 --shard $SLURM_ARRAY_TASK_ID/8 --out runs/sweep
     """
     part = _shard(shard)
+    recipes.check_tracked(track_every, track_samples)
     sizes = tuple(recipes.size("--batch-sizes", text) for text in batch_sizes.split(","))
     numbers = None if seeds is None else _seeds(seeds)
     names = None if rules is None else tuple(rules.split(","))
     if names is not None and not set(names) <= {"none", "linear", "sqrt"}:
         raise UsageError(f"--rules are none, linear and sqrt, got {rules!r}")
     chosen = recipes.recipe_of(recipe, flags)
+    from landscape.studies import runs
     from landscape.studies.figures import draw_store
     from landscape.studies.sweep import Grid, Watch, sweep
+    from landscape.studies.tracking import tracked
 
     grid = Grid(
         recipe=chosen,
@@ -82,6 +89,7 @@ def command(
             shard=part,
             overwrite=overwrite,
             device=device,
+            extras=runs.Extras(tracking=tracked(track, chosen, track_samples, track_every)),
             watch=watch,
             command=("landscape", *sys.argv[1:]),
         )

@@ -19,9 +19,7 @@ from .computing import bar, emit, numerical_as_json, stop_requests, tell
 @recipes.flags()
 @options.device
 @click.option("--log", type=click.Choice(["epochs", "updates"]), default="epochs", show_default=True, help="Rows kept.")
-@click.option("--track", multiple=True, metavar="MEASURE", help="Measure along the run: eigen, sharpness; repeatable.")
-@click.option("--track-every", type=int, default=1, show_default=True, help="Epochs between two measures of --track.")
-@click.option("--track-samples", type=int, default=1000, show_default=True, help="Samples that --track measures on.")
+@recipes.tracked
 @click.option("--save-every", type=int, metavar="EPOCHS", help="Keep a checkpoint of the trajectory so often.")
 @click.option("--save-log", type=int, metavar="COUNT", help="Keep so many for each factor of ten in updates.")
 @click.option("--out", metavar="FILE.safetensors", help="Write the checkpoint here, its log and state beside it.")
@@ -58,18 +56,19 @@ def _train(
     if resume and out is None:
         raise UsageError("--resume needs --out, the checkpoint to go on from")
     given = {"--save-every": save_every, "--save-log": save_log}
-    given |= {"--track-every": track_every, "--track-samples": track_samples}
+    recipes.check_tracked(track_every, track_samples)
     for name, value in given.items():
         if value is not None and not 0 < value < math.inf:
             raise UsageError(f"{name} must be above 0, got {value}")
     chosen = recipes.recipe_of(recipe, flags)
-    from landscape.studies import runs, tracking
+    from landscape.studies import runs
+    from landscape.studies.tracking import tracked
 
     extras = runs.Extras(
         each_update=log == "updates",
         save_every=save_every,
         save_log=save_log,
-        tracking=tuple(tracking.tracking(name, chosen, track_samples, track_every) for name in track),
+        tracking=tracked(track, chosen, track_samples, track_every),
     )
     unit = next((name for name in ("updates", "samples", "epochs") if getattr(chosen, name) is not None), None)
     total = None if unit is None else getattr(chosen, unit)

@@ -12,7 +12,7 @@ TARGET = Path(__file__).with_name("measures.md")
 INTRODUCTION = """\
 # Measures of sharpness
 
-Written by `make docs` from `landscape/measures.py`; do not edit. `landscape sharpness --list` prints the same, and
+Written by `make docs` from `landscape/measures/`; do not edit. `landscape sharpness --list` prints the same, and
 [concepts.md](concepts.md#sharpness) says how each is computed and when it misleads.
 
 `w` are the params (n of them), `L` the mean loss over N samples, `g` its gradient, `H` its Hessian. A cost is in

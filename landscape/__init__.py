@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "Objective": "objective",
     "AbstractOperator": "operators",
+    "Congruent": "operators",
     "Deflated": "operators",
     "Dense": "operators",
     "EmpiricalFisher": "operators",
@@ -29,18 +30,27 @@ _PUBLIC = {
     "random_direction": "slices",
     "rescale": "rescaling",
     "keskar": "sharpness",
+    "measure": "sharpness",
+    "gradient_noise": "noise",
+    "batch_errors": "noise",
+    "NoiseScale": "noise",
     "Recipe": "recipe",
     "train": "training",
     "load_checkpoint": "checkpoint",
     "load_data": "data",
     "build_model": "models",
     "Store": "store",
+    "BatchErrors": "results",
+    "BatchSizes": "results",
     "Density": "results",
     "Eigenpairs": "results",
+    "GradientNoise": "results",
     "Line": "results",
     "Plane": "results",
     "Sharpness": "results",
+    "SharpnessSeries": "results",
     "Trace": "results",
+    "TradeOff": "results",
     "Training": "results",
     "Status": "results",
     "LandscapeError": "errors",
@@ -53,9 +63,11 @@ if TYPE_CHECKING:
     from .data import load_data
     from .errors import LandscapeError
     from .models import build_model
+    from .noise import NoiseScale, batch_errors, gradient_noise
     from .objective import Objective
     from .operators import (
         AbstractOperator,
+        Congruent,
         Deflated,
         Dense,
         EmpiricalFisher,
@@ -69,8 +81,22 @@ if TYPE_CHECKING:
     from .quadrature import spectral_density
     from .recipe import Recipe
     from .rescaling import rescale
-    from .results import Density, Eigenpairs, Line, Plane, Sharpness, Status, Trace, Training
-    from .sharpness import keskar
+    from .results import (
+        BatchErrors,
+        BatchSizes,
+        Density,
+        Eigenpairs,
+        GradientNoise,
+        Line,
+        Plane,
+        Sharpness,
+        SharpnessSeries,
+        Status,
+        Trace,
+        TradeOff,
+        Training,
+    )
+    from .sharpness import keskar, measure
     from .slices import line, plane, random_direction
     from .spectrum import top_eigenpairs
     from .store import Store

@@ -3,9 +3,12 @@
 import numpy as np
 
 from landscape.results import (
+    BatchErrors,
+    BatchSizes,
     Density,
     Eigenpairs,
     Eigenvectors,
+    GradientNoise,
     LayerLines,
     Line,
     Path,
@@ -16,11 +19,19 @@ from landscape.results import (
     Sweep,
     Trace,
     Tracked,
+    TradeOff,
     Training,
     Updates,
 )
 
 AWKWARD = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 5e-324, 1 / 3])
+
+
+def as_it_is(result):
+    """A result that is stored whatever it holds: these contradict themselves, which the store would refuse."""
+    object.__setattr__(result, "problems", list)
+    return result
+
 
 # -- results of every kind ------------------------------------------------------------------------------------------
 
@@ -45,7 +56,7 @@ def eigenpairs(tag=0, **changed):
         "self_check": {"verdict": "agrees", "subset": 256, "steps": 1.25e-11, "inner": {"a": [1, 2.5, None, "é"]}},
         "vectors": np.ones((4, 3)),
     }
-    return Eigenpairs(**(fields | changed))
+    return as_it_is(Eigenpairs(**(fields | changed)))
 
 
 def line(tag=0, **changed):
@@ -69,7 +80,7 @@ def line(tag=0, **changed):
         "split": "train",
         "direction": {"kind": "between", "ends": ["small", "large"]},
     }
-    return Line(**(fields | changed))
+    return as_it_is(Line(**(fields | changed)))
 
 
 BARRIERS = {
@@ -94,7 +105,7 @@ def layer_lines(tag=0, **changed):
         "bn": "recompute",
         "direction": {"kind": "between", "ends": ["small", "large"]},
     }
-    return LayerLines(**(fields | changed))
+    return as_it_is(LayerLines(**(fields | changed)))
 
 
 def path(tag=0, **changed):
@@ -122,7 +133,7 @@ def path(tag=0, **changed):
         "bn": "recompute",
         "direction": {"kind": "between", "ends": ["small", "large"]},
     }
-    return Path(**(fields | changed))
+    return as_it_is(Path(**(fields | changed)))
 
 
 def plane(tag=0, **changed):
@@ -153,7 +164,7 @@ def plane(tag=0, **changed):
         "split": "test",
         "direction": {"kind": "random", "seed": 3, "normalize": "filter", "left out": "params of one dimension"},
     }
-    return Plane(**(fields | changed))
+    return as_it_is(Plane(**(fields | changed)))
 
 
 def sharpness(tag=0, **changed):
@@ -188,7 +199,7 @@ def sharpness(tag=0, **changed):
         "self_check": {"verdict": "agrees"},
         "hvp": {"path": "double"},
     }
-    return Sharpness(**(fields | changed))
+    return as_it_is(Sharpness(**(fields | changed)))
 
 
 def sharpness_series(tag=0, **changed):
@@ -209,7 +220,7 @@ def sharpness_series(tag=0, **changed):
         **dict.fromkeys(("epoch", "value", "loss", "train_accuracy", "test_accuracy", "start_accuracy"), rows),
         "stderr": np.full(4, np.nan),
     }
-    return SharpnessSeries(**(fields | changed))
+    return as_it_is(SharpnessSeries(**(fields | changed)))
 
 
 def training(tag=0, **changed):
@@ -227,7 +238,7 @@ def training(tag=0, **changed):
     fields |= dict.fromkeys(("samples", "batch_size", "gradient_norm", "weight_norm"), rows / 3)
     fields["kept"] = {"what": "best", "epoch": 2, "test_loss": None}
     fields |= {f"{split}_{name}": rows / 7 for split in ("train", "test") for name in ("loss", "accuracy")}
-    return Training(**(fields | changed))
+    return as_it_is(Training(**(fields | changed)))
 
 
 def updates(tag=0, **changed):
@@ -239,7 +250,7 @@ def updates(tag=0, **changed):
         "seconds": np.arange(len(AWKWARD)) / 3,
         **dict.fromkeys(columns, AWKWARD),
     }
-    return Updates(**(fields | changed))
+    return as_it_is(Updates(**(fields | changed)))
 
 
 def tracked(tag=0, **changed):
@@ -252,7 +263,7 @@ def tracked(tag=0, **changed):
         "values": np.array([[1.0, np.nan], [2.0, np.inf], [5e-324, -0.0]]),
         "columns": ("eigenvalue", "residual"),
     }
-    return Tracked(**(fields | changed))
+    return as_it_is(Tracked(**(fields | changed)))
 
 
 def sweep(tag=0, **changed):
@@ -267,7 +278,7 @@ def sweep(tag=0, **changed):
         "run_status": np.array([1, 2, 3, 0], dtype=np.uint8),
         **dict.fromkeys((*names, "distance", "seconds"), np.array([1 / 3, np.nan, 5e-324, np.nan])),
     }
-    return Sweep(**(fields | changed))
+    return as_it_is(Sweep(**(fields | changed)))
 
 
 def eigenvectors(tag=0, **changed):
@@ -277,7 +288,7 @@ def eigenvectors(tag=0, **changed):
         "eigenvalues": np.array([3.5, 1 / 3]),
         "vectors": np.arange(10.0, dtype=np.float32).reshape(5, 2) / 7,
     }
-    return Eigenvectors(**(fields | changed))
+    return as_it_is(Eigenvectors(**(fields | changed)))
 
 
 MEASURED = {
@@ -306,7 +317,7 @@ def trace(tag=0, **changed):
         "layer_stderr": np.array([0.5, -0.0]),
         "num_probes": 30,
     }
-    return Trace(**(fields | MEASURED | changed))
+    return as_it_is(Trace(**(fields | MEASURED | changed)))
 
 
 def density(tag=0, **changed):
@@ -324,10 +335,82 @@ def density(tag=0, **changed):
         "outlier_share": 0.75,
         "num_classes": 10,
     }
-    return Density(**(fields | MEASURED | changed))
+    return as_it_is(Density(**(fields | MEASURED | changed)))
+
+
+def gradient_noise(tag=0, **changed):
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "noise", "tag": tag},
+        **{"b_simple": 1 / 3, "b_simple_low": -0.0, "b_simple_high": np.inf, "level": 0.95},
+        **{"trace_covariance": 1 / 7, "trace_covariance_stderr": 5e-324},
+        **{"gradient_norm_squared": -1e-9, "gradient_norm_squared_stderr": float("nan")},
+        **{"mean_gradient_norm_squared": 1e-9, "trace_covariance_squared": 0.5, "effective_rank": 12.5},
+        **{"diversity": np.inf, "cosine": -1 / 3, "loss": 0.125, "num_params": 7, "num_samples": 1437},
+        **{"route": "norms", "unit_size": 1, "layers": ("0.weight", "é")},
+        **dict.fromkeys(("layer_trace", "layer_trace_stderr", "layer_signal_to_noise"), AWKWARD[:2]),
+        "layer_gradient_norm_squared": AWKWARD[2:4],
+        **{"b_noise": 1 / 9, "b_noise_low": 0.0, "b_noise_high": 1e300},
+        **{"trace_hessian_covariance": 0.1, "trace_hessian_covariance_stderr": 0.2},
+        **{"gradient_curvature": -0.5, "gradient_curvature_stderr": 0.25, "eps_max": 2.0, "eps_opt": 1.5},
+        **{"num_probes": 30, "self_check": {"verdict": "agrees"}},
+        **{"batch_size": 16, "learning_rate": 0.05, "momentum": 0.9, "train_samples": 1437},
+        **{"temperature": 44.9, "temperature_exact": 44.4},
+        **{"eigenvalues": AWKWARD[:3], "rank": 2, "spectrum_method": "gram"},
+    }
+    return as_it_is(GradientNoise(**(fields | changed)))
+
+
+def batch_errors(tag=0, **changed):
+    columns = ("with_replacement", "with_replacement_stderr", "without_replacement", "without_replacement_stderr")
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "batch-errors", "tag": tag},
+        "batch_size": np.array([1, 2, 7]),
+        **dict.fromkeys((*columns, "predicted", "predicted_finite"), AWKWARD[-3:]),
+        **{"trace_covariance": 1 / 7, "mean_gradient_norm_squared": 0.0, "draws": 20},
+        **{"num_params": 3, "num_samples": 7, "loss": 0.5},
+    }
+    return as_it_is(BatchErrors(**(fields | changed)))
+
+
+def trade_off(tag=0, **changed):
+    rows = ("updates", "samples", "updates_low", "updates_high", "learning_rate")
+    ends = [f"{name}{end}" for name in ("s_min", "e_min", "b_crit") for end in ("", "_low", "_high")]
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "trade-off", "tag": tag},
+        "target": 0.01,
+        "batch_size": np.array([16, 64]),
+        **dict.fromkeys(rows, AWKWARD[1:3]),
+        **dict.fromkeys(("num_seeds", "num_missed", "regime"), np.array([1, 2])),
+        **dict.fromkeys(ends, 1 / 3),
+        **{"level": 0.95, "misfit": 5e-324, "b_simple": 12.0, "b_simple_low": 1.0, "b_simple_high": 100.0},
+    }
+    return as_it_is(TradeOff(**(fields | changed)))
+
+
+def batch_sizes(tag=0, **changed):
+    rows = ("samples_per_second", "samples_per_second_low", "samples_per_second_high", "peak_memory", "efficiency")
+    rows = (*rows, "updates", "samples", "seconds", "cost", "learning_rate_linear", "learning_rate_sqrt")
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "batch-size", "tag": tag},
+        "batch_size": np.array([1, 2, 4]),
+        **dict.fromkeys(rows, AWKWARD[:3]),
+        **{"knee": 2, "critical": 1 / 3, "critical_low": 0.1, "critical_high": np.inf},
+        **{"fastest": 4, "cheapest": 1, "efficient": 2, "stopped_by": "data", "train_samples": 4},
+        **{"base_batch_size": 2, "base_learning_rate": 0.1, "price_per_hour": 2.5, "device": "cpu"},
+        **{"noise": {"at": "init"}, "advice": "Take é."},
+    }
+    return as_it_is(BatchSizes(**(fields | changed)))
 
 
 MAKERS = {
+    "batch-errors": batch_errors,
+    "batch-size": batch_sizes,
+    "noise": gradient_noise,
+    "trade-off": trade_off,
     "density": density,
     "eigenpairs": eigenpairs,
     "eigenvectors": eigenvectors,
@@ -344,7 +427,30 @@ MAKERS = {
     "updates": updates,
 }
 OF_TEST = ("test_loss", "test_loss_stderr", "test_accuracy")
+OF_THE_SCALE = ("b_simple", "b_simple_low", "b_simple_high")
 NONES = {
+    "batch-errors": (),
+    "batch-size": (
+        "cost",
+        "critical",
+        "critical_low",
+        "critical_high",
+        "fastest",
+        "cheapest",
+        "efficient",
+        "price_per_hour",
+    ),
+    "noise": (
+        *("b_simple", "b_simple_high", "effective_rank", "cosine", "b_noise", "b_noise_low", "b_noise_high"),
+        *("trace_hessian_covariance", "trace_hessian_covariance_stderr", "gradient_curvature"),
+        *("gradient_curvature_stderr", "eps_max", "eps_opt", "num_probes", "self_check", "batch_size"),
+        *("learning_rate", "momentum", "train_samples", "temperature", "temperature_exact", "eigenvalues"),
+        *("rank", "spectrum_method"),
+    ),
+    "trade-off": (
+        *(f"{name}{end}" for name in ("s_min", "e_min", "b_crit") for end in ("", "_low", "_high")),
+        *("misfit", *OF_THE_SCALE),
+    ),
     "density": ("trace_stderr", "num_outliers_stderr", "num_samples", "num_classes", "loss"),
     "eigenpairs": (
         "low",

@@ -898,12 +898,13 @@ def objective_of(pair: Pair | Refusal) -> Objective:
 
 @contextmanager
 def tracing_always() -> Iterator[None]:
-    """`auto` tries linearize however cheap a product is."""
-    before, choice.WORTH_TRACING = choice.WORTH_TRACING, 0.0
+    """`auto` tries linearize however cheap a product is, and takes it whatever the clock says of the two."""
+    before = choice.WORTH_TRACING, choice.PREFERENCE
+    choice.WORTH_TRACING, choice.PREFERENCE = 0.0, 0.0
     try:
         yield
     finally:
-        choice.WORTH_TRACING = before
+        choice.WORTH_TRACING, choice.PREFERENCE = before
 
 
 @cache

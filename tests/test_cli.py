@@ -51,6 +51,14 @@ CONTRACT = {
         "sharpness net.safetensors --iterations 2 --samples 100 --out r.h5",
         "measure value stderr epsilon space loss",
     ),
+    "noise": (
+        "noise net.safetensors --samples 100 --full --probes 2 --errors --out r.h5",
+        "b_simple b_simple_low b_simple_high trace_covariance gradient_norm_squared b_noise temperature",
+    ),
+    "batch-size": (
+        "batch-size net.safetensors --max-batch-size 4 --seconds 0.01 --critical 10 --out r.h5",
+        "rows knee critical advice",
+    ),
     "line": (
         "line net.safetensors wide/net.safetensors --range=-1:2:4 --samples 100 --out r.h5",
         "alpha loss loss_stderr accuracy barrier error_barrier",
@@ -78,6 +86,8 @@ LABELS = {
     "trace": "net",
     "density": "net",
     "sharpness": "net",
+    "noise": "net",
+    "batch-size": "net",
     "line": "runs-net--wide-net",
     "plane": "net",
     "path": "runs-net--wide-net",
@@ -89,7 +99,7 @@ LABELS = {
     "export": None,
     "import": "surface",
 }
-STORING = ["eigen", "trace", "density", "sharpness", "line", "plane", "path"]
+STORING = ["eigen", "trace", "density", "sharpness", "noise", "batch-size", "line", "plane", "path"]
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -18,6 +18,9 @@ from landscape.results import Status
 from landscape.store import Store
 
 FAULTS = Path(__file__).with_name("faults")
+# They end by themselves; on busy cores each process that they kill takes seconds to begin.
+LIMIT = 500
+pytestmark = pytest.mark.timeout(LIMIT + 20)
 SLOW = ["killed-planes", "killed-slices", "killed-eigen", "killed-training", "failing-calls", "salvaged-files"]
 
 
@@ -28,7 +31,12 @@ def start(*arguments):
 
 
 def finished(process):
-    out, err = process.communicate(timeout=110)
+    try:
+        out, err = process.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
     assert process.returncode in (0, 1), (process.returncode, err)
     return json.loads(out)
 

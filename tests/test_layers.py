@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "landscape"
 
 LAYERS = (
-    {"errors", "measures", "results", "resume", "files", "digest", "specs", "provenance"},
+    {"errors", "measures", "results", "resume", "files", "digest", "specs", "provenance", "batch_sizes", "trade_off"},
     {"vectors", "models", "data", "losses"},
     {"recipe", "checkpoint", "training", "execution", "passes", "code", "memory", "chunking"},
     {"objective"},
@@ -28,13 +28,14 @@ LAYERS = (
         "slices",
         "paths",
         "sharpness",
+        "noise",
     },
     {"store"},
     {"draw"},
     {"studies"},
 )
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
-WITHOUT_TORCH = {"errors", "results", "resume", "files", "digest", "specs", "provenance", "recipe", "store", "draw"}
+WITHOUT_TORCH = LAYERS[0] | {"recipe", "store", "draw"}
 # A layer below that may not be used all the same: these know results, errors and plain files only.
 NARROW = {"store": {"errors", "results", "resume", "files", "digest"}, "draw": {"errors", "results"}}
 

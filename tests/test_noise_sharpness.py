@@ -12,9 +12,18 @@ from torch import nn
 
 from landscape import Objective
 from landscape.errors import InputError, NumericalError
-from landscape.sharpness import average, pac_bayes
+from landscape.sharpness import average, measure, pac_bayes
 
 RHO = 0.1
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Thousands of values of a few numbers each: where cores are few or busy, two threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
@@ -54,9 +63,33 @@ def test_noise_beyond_the_end_of_the_loss_tells_where():
     def loss(outputs, targets):
         return -(0.037 - (outputs - w).abs().amax(1)).log().mean()
 
-    with pytest.raises(NumericalError, match="radius 0.037") as refused:
-        average(Objective(base.model, loss, base.samples, dtype=DTYPE), rho=1.0)
-    assert refused.value.computed["radius"] == pytest.approx(0.037, rel=0.01)
+    objective = Objective(base.model, loss, base.samples, dtype=DTYPE)
+    counts = []
+    first = torch.randn(3, generator=torch.Generator().manual_seed(0), dtype=DTYPE).abs().max()
+    for norm, edge in (("2", 0.037 / float(first)), ("inf", 0.037)):  # in units of rho, and of |d_i|
+        with pytest.raises(NumericalError, match=f"radius {edge:.3g}") as refused:
+            average(objective, rho=1.0, norm=norm, progress=counts.append)
+        assert refused.value.computed["radius"] == pytest.approx(edge, rel=0.01)
+        assert refused.value.computed["num_evaluations"] == counts[-1] == 22  # two, and twenty of the bisection
+
+
+def test_a_loss_that_is_not_finite_at_the_params_is_told_as_that():
+    base = quadratic(torch.eye(3, dtype=DTYPE), torch.ones(3, dtype=DTYPE))
+    objective = Objective(base.model, lambda o, t: (o - 2).sum().log(), base.samples, dtype=DTYPE)
+    for name in ("average", "pac-bayes", "sam", "worst", "keskar"):
+        with pytest.raises(NumericalError, match="loss is nan at the params"):
+            measure(objective, name)
+
+
+def test_rounding_is_part_of_the_error_and_hides_a_small_rise():
+    a = torch.diag(torch.tensor([1.0, 3.0, -0.5], dtype=DTYPE))
+    objective = quadratic(a, torch.full((3,), 2.0, dtype=DTYPE), samples=1)
+    rounding = np.finfo(np.float64).eps * objective.value()
+    for rho, status in ((1e-10, "not resolved"), (1e-4, "complete")):  # rises of 2e-20 and 2e-8 beside a loss of 7
+        found = average(objective, rho=rho)
+        assert found.status == status
+        assert found.stderr >= rounding
+        assert abs(found.value - rho**2 / 2 * 3.5) < 4 * found.stderr
 
 
 class TwoClasses(nn.Module):
@@ -118,6 +151,31 @@ def test_a_model_that_is_always_wrong_cannot_lose_a_tenth():
     assert found.status == "not resolved"
     assert math.isnan(found.value)
     assert found.stderr is None
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_where_any_noise_costs_a_tenth_the_value_is_zero(adaptive):
+    """Logits of zero decide for class 0, which 45 of 50 samples are of; the least noise makes classes random."""
+    model = nn.Linear(4, 2).to(DTYPE)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    inputs = torch.randn(50, 4, dtype=DTYPE, generator=torch.Generator().manual_seed(0))
+    data = (inputs, (torch.arange(50) >= 45).long())
+    found = pac_bayes(Objective(model, "cross_entropy", data, dtype=DTYPE), adaptive=adaptive, repeats=4)
+    if adaptive:  # noise that is relative to zero is none, and costs nothing
+        assert found.status == "not resolved"
+        assert math.isnan(found.value)
+    else:
+        assert (found.status, found.value, found.stderr) == ("complete", 0.0, None)
+        assert found.num_evaluations < 100
+    assert not found.problems()
+
+
+def test_noise_is_sought_down_to_the_rounding_of_the_params():
+    """Twin classes but for 1e-15 of the bias: noise below what the weights can hold is no noise."""
+    found = pac_bayes(two_classes(1e-18, 0.0), repeats=4)  # an exact answer near 1e-18: weights are no larger
+    assert found.status == "complete"
+    assert 0 < found.value < 1e-16
 
 
 def test_regression_has_no_accuracy_to_lose():

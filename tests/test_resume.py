@@ -394,7 +394,8 @@ def test_a_lesser_part_does_not_replace_a_greater(store):
     less = part()
     flags = less.point_status.copy()
     flags[0, 3:] = 0
-    lesser = dataclasses.replace(less, point_status=flags)
+    columns = {name: np.where(flags, getattr(less, name), np.nan) for name in ("loss", "loss_stderr", "accuracy")}
+    lesser = dataclasses.replace(less, point_status=flags, **columns)
     store.add("net", less, manifest={"threads": 1})
     store.add("net", lesser, manifest={"threads": 1})
     assert store.entries()[0].result.missing == 10

@@ -178,6 +178,46 @@ def test_a_row_that_is_not_finite_or_does_not_converge_is_marked_and_the_others_
     assert result.problems() == []
 
 
+def test_a_row_that_is_not_resolved_has_no_value_and_the_store_stays_whole(trained, keeper):
+    """Noise of 1e-17 is lost in the rounding of the loss."""
+    (plan,) = plans([str(trained / "small.safetensors")], "epoch")
+    result, _ = series.measure_series(plan, EXACT, keeper, "average", rho=1e-17, repeats=2)
+    assert result.run_status.tolist() == [5, 5, 5]
+    assert np.isnan(result.value).all()
+    assert np.isfinite(result.loss).all()
+    assert result.status == "not resolved"
+    assert not verify(keeper.store.path)
+    again, origin = series.measure_series(plan, EXACT, keeper, "average", rho=1e-17, repeats=2)
+    assert origin["found"]
+    assert again.status == "not resolved"
+
+
+def test_some_rows_resolved_make_a_whole_series(trained, keeper, monkeypatch):
+    (plan,) = plans([str(trained / "small.safetensors")], "epoch")
+    answers = iter((Status.NOT_RESOLVED, Status.CONVERGED, Status.COMPLETE))
+
+    def some(*given, **options):
+        return dataclasses.replace(measure(*given, **options), status=next(answers))
+
+    monkeypatch.setattr("landscape.sharpness.measure", some)
+    result, _ = series.measure_series(plan, EXACT, keeper)
+    assert (result.run_status.tolist(), result.status) == ([5, 1, 1], "complete")
+    assert not verify(keeper.store.path)
+
+
+def test_a_result_that_verify_would_call_damage_is_not_stored(tmp_path):
+    store = Store(tmp_path / "r.h5")
+    found = Sharpness(
+        **{"status": Status.COMPLETE, "settings": {"kind": "sharpness"}, "measure": "sam", "space": "full"},
+        **{"value": float("nan"), "loss": 1.0, "num_params": 1, "num_samples": 1},
+    )
+    with pytest.raises(InputError, match="contradicts itself is not stored: it counts as complete"):
+        store.add("net", found)
+    assert not store.path.exists()
+    store.add("net", dataclasses.replace(found, status=Status.NOT_RESOLVED))
+    assert not verify(store.path)
+
+
 def test_weights_too_large_for_the_type_are_a_row_that_is_not_finite(trained, keeper, tmp_path):
     for name in ("warm1", "warm2"):
         shutil.copy(trained / f"{name}.safetensors", tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -10,8 +11,15 @@ from series_runs import COMMON, series_runs
 
 from landscape import Objective, Recipe, build_model, keskar, load_data
 from landscape.data.corruption import changed
+from landscape.draw import draw_series_along
+from landscape.draw.sharpness import loss_label, measure_label
+from landscape.draw.style import style
 from landscape.errors import NumericalError
 from landscape.sharpness import measure
+from landscape.studies.keeping import Keeper
+from landscape.studies.measured import Request
+from landscape.studies.rows import plans
+from landscape.studies.series import measure_series
 from landscape.studies.tracking import tracking
 from landscape.training import TrainingWatch, train
 
@@ -100,3 +108,71 @@ def test_senseless_series_end_a_command_in_one_line(trained, monkeypatch, capsys
     assert run(["sharpness", *arguments.split()]) == code
     captured = capsys.readouterr()
     assert (captured.out, len(captured.err.splitlines())) == ("", 1), captured.err
+
+
+def test_a_series_in_rows_is_in_order_and_exact_values_have_no_error(trained, monkeypatch, capsys):
+    monkeypatch.chdir(trained)
+    words = ["sharpness", "--samples", "50"]
+    assert run([*words, "grid", "--against", "batch-size", "--measure", "sam"]) == 0
+    rows = capsys.readouterr().out.split("\n\n")[0].splitlines()[1:]
+    assert "+-" not in rows[0]
+    assert [row.split()[1] for row in rows[1:]] == ["20", "20", "100", "100"]
+    noise = ["--measure", "average", "--repeats", "2"]
+    assert run([*words, "small.safetensors", "--against", "epoch", *noise]) == 0
+    assert "+-" in capsys.readouterr().out.splitlines()[1]
+
+
+def test_definitions_that_differ_have_figures_and_words_of_their_own(trained, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(trained)
+    store = str(tmp_path / "r.h5")
+    every = ["sharpness", "warm0.safetensors", "warm1.safetensors", "--measure", "worst", "--samples", "60"]
+    for more in ([], ["--norm", "inf"], ["--m", "20"], ["--normalize-logits"], ["--l2", "0.1"], ["--rho", "0.1"]):
+        assert run([*every, *more, "--out", store]) == 0
+    random = "sharpness small.safetensors --against epoch --space random --dimension 5 --repeats 2"
+    assert run([*random.split(), "--out", store]) == 0
+    assert run(["figure", store, "--out", str(tmp_path / "drawn")]) == 0
+    names = {path.stem for path in (tmp_path / "drawn").glob("*.pdf")}
+    assert names == {"sharpness-worst", *(f"sharpness-worst-{i}" for i in (2, 3, 4, 5)), "series-epoch-keskar"}
+    capsys.readouterr()
+    assert run(["show", store, "--label", "warm0"]) == 0
+    shown = capsys.readouterr().out
+    for words in (
+        "worst, rho 0.05: ",
+        "worst, rho 0.001, norm inf: ",
+        "worst, rho 0.05, batches of 20: ",
+        "worst, rho 0.05, cross entropy of normalized logits: ",
+        "worst, rho 0.05, penalty l2 = 0.1: ",
+        "worst, rho 0.1: ",
+    ):
+        assert words in shown
+
+
+def test_labels_of_axes_say_what_differs_and_fit():
+    options = {"space": "random", "law": "uniform", "dimension": 100, "epsilon": 1e-3}
+    settings = {"loss": "cross_entropy of normalized logits", "l2": 0.5}
+    label = measure_label("keskar", "percent of 1 + loss", options, settings, radius=True)
+    assert "uniform subspaces of 100" in label
+    assert "penalty l2 = 0.5" in label
+    assert all(len(line) <= 36 for line in label.splitlines())
+    assert loss_label(settings) == "loss of normalized logits, penalty included"
+    assert loss_label({"loss": "mse", "l2": 0.0}) == "loss"
+
+
+def test_errors_of_a_series_are_bars_and_short_axes_have_numbers(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    (plan,) = plans(["small.safetensors"], "epoch")
+    found, _ = measure_series(plan, Request(dtype="float64", samples=50), Keeper(None, []), "average", repeats=3)
+    with style():
+        figure, axes = plt.subplots()
+        draw_series_along({"small": found}, axes)
+        (bars,) = axes.containers
+        figure.canvas.draw()
+        for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+            boxes = [tick.get_window_extent() for tick in ticks if tick.get_text()]
+            assert len(boxes) >= 2
+            inside = [box for box in boxes if box.width]
+            assert not any(a.overlaps(b) for i, a in enumerate(inside) for b in inside[:i])
+        assert not any(tick.get_text() for tick in axes.get_xticklabels(minor=True))
+    (segments,) = bars.lines[2]
+    half = [(ends[1, 1] - ends[0, 1]) / 2 for ends in segments.get_segments()]
+    np.testing.assert_allclose(half, found.stderr, rtol=1e-9)

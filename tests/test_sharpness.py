@@ -8,6 +8,16 @@ from problems import DTYPE, problem, quadratic
 
 from landscape import Objective, keskar
 from landscape.errors import NumericalError, UsageError
+from landscape.sharpness import measure, settings
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Thousands of products of a few numbers each: where cores are few or busy, two threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def separable(curvatures, centre, start, **options):
@@ -119,3 +129,35 @@ def test_a_loss_of_minus_one_has_no_such_metric():
     objective = Objective(base.model, lambda o, t: 0 * o.sum() - 1, base.samples, dtype=DTYPE)
     with pytest.raises(NumericalError, match="1 \\+ loss"):
         keskar(objective)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("worst", {"norm": "1"}, "--norm must be one of 2, inf"),
+        ("worst", {"norm": 2}, "--norm must be one of 2, inf"),
+        ("average", {"norm": "l2"}, "--norm must be one of 2, inf"),
+        ("sam", {"m": 10.5}, "--m must be a whole number"),
+        ("keskar", {"iterations": 2.5}, "--iterations must be a whole number"),
+        ("keskar", {"epsilon": "1e-3"}, "--epsilon must be a positive and finite number"),
+        ("worst", {"rho": True}, "--rho must be a positive"),
+        ("worst", {"rho": float("nan")}, "--rho must be a positive"),
+        ("worst", {"converge": 1}, "--converge"),
+        ("keskar", {"space": ["full"]}, "--space must be one of"),
+        ("keskar", {"space": "random", "repeats": "5"}, "--repeats must be a whole number"),
+        ("average", {"repeats": 1}, "--repeats must be a whole number and at least 2"),
+        ("trace", {"seed": -1}, "--seed must be"),
+        ("sam", {"seed": 0.5}, "--seed must be"),
+    ],
+)
+def test_options_of_another_type_are_wrong_usage(name, options, words):
+    with pytest.raises(UsageError, match=words) as refused:
+        measure(problem("tanh-mlp").objective(), name, **options)
+    assert "\n" not in str(refused.value)
+
+
+def test_equal_numbers_of_several_types_identify_one_result():
+    objective = problem("tanh-mlp").objective()
+    plain = settings(objective, "worst", rho=1.0, iterations=5, m=10)
+    assert settings(objective, "worst", rho=1, iterations=np.int64(5), m=np.int32(10)) == plain
+    assert isinstance(settings(objective, "worst", rho=np.float32(0.5))["rho"], float)

@@ -66,7 +66,9 @@ def test_a_file_of_every_version_opens(version):
 
 
 # The version from which on a kind is there, or a field of an older kind.
-SINCE = {"updates": 3, "tracked": 3, "sweep": 3, "layer-lines": 4, "path": 4, "sharpness-series": 5}
+SINCE = {"updates": 3, "tracked": 3, "sweep": 3, "layer-lines": 4, "path": 4, "sharpness-series": 5} | dict.fromkeys(
+    ("noise", "batch-errors", "trade-off", "batch-size"), 6
+)
 OF_SLICES = {"test_loss_stderr", "difference_stderr", "num_samples"}
 NEWER = {
     3: {"training": {"samples", "batch_size", "gradient_norm", "weight_norm", "kept"}},

@@ -6,12 +6,21 @@ import torch
 from problems import DTYPE, quadratic
 
 from landscape import Objective, keskar
-from landscape.errors import InputError
+from landscape.errors import InputError, ResourceError
 from landscape.sharpness.subspaces import Subspace
 
 LAWS = ("normal", "orthonormal", "uniform")
 N, P = 30, 7
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Thousands of products of a few numbers each: where cores are few or busy, two threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def drawn(law, seeds=(0, 0), n=N, p=P):
@@ -105,3 +114,13 @@ def test_more_dimensions_than_params_are_refused():
     objective = quadratic(torch.eye(3, dtype=DTYPE), torch.ones(3, dtype=DTYPE))
     with pytest.raises(InputError, match="at most 3"):
         keskar(objective, space="random", dimension=4)
+
+
+def test_a_subspace_larger_than_the_memory_is_refused_before_it_is_drawn(monkeypatch):
+    monkeypatch.setattr("landscape.memory.free_bytes", lambda _: 4 * 30 * 7 + 24 * 49)
+    drawn("normal")
+    with pytest.raises(ResourceError, match="smaller --dimension than 8"):
+        drawn("normal", p=8)
+    objective = quadratic(torch.eye(N, dtype=DTYPE), torch.ones(N, dtype=DTYPE))
+    with pytest.raises(ResourceError, match="GiB are free"):
+        keskar(objective, space="random", dimension=8)

@@ -16,6 +16,15 @@ RHO = 0.3
 SIZES = (2, 5, 12)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Thousands of products of a few numbers each: where cores are few or busy, two threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def symmetric(n, seed, kind="convex"):
     rng = np.random.default_rng(seed)
     rotation = np.linalg.qr(rng.normal(size=(n, n)))[0]
@@ -165,6 +174,74 @@ def test_m_sharpness_is_the_weighted_mean_over_batches(norm):
     assert found.value >= worst(p.objective(), norm=norm).value
     assert found.stderr is not None
     assert worst(p.objective(), norm=norm, m=50).value == pytest.approx(worst(p.objective(), norm=norm).value, rel=1e-9)
+
+
+def weighted(outputs, targets):
+    """Sum and weight by the class: 0 for class 0, 1 and 5 for the others."""
+    weights = torch.tensor([0.0, 1.0, 5.0], dtype=DTYPE)[targets]
+    losses = torch.nn.functional.cross_entropy(outputs, targets, reduction="none")
+    return (losses * weights).sum(), weights.sum()
+
+
+def test_m_sharpness_counts_batches_by_the_weight_that_the_loss_gives_them():
+    p = problem("tanh-mlp")
+    order = p.targets.argsort()  # the first batches are of class 0 alone
+    inputs, targets = p.inputs[order], p.targets[order]
+    m = int((targets == 0).sum()) // 2
+    objective = Objective(p.model, weighted, (inputs, targets), dtype=DTYPE)
+    found = sam(objective, m=m)
+    values, weights = [], []
+    for at in range(0, 50, m):
+        part = (inputs[at : at + m], targets[at : at + m])
+        weight = float(torch.tensor([0.0, 1.0, 5.0])[part[1]].sum())
+        if weight:
+            values.append(sam(Objective(p.model, weighted, part, dtype=DTYPE)).value)
+            weights.append(weight)
+    assert found.repeats == len(values) == len(range(0, 50, m)) - 2
+    assert found.value == pytest.approx(np.average(values, weights=weights), rel=1e-12)
+    assert found.loss == pytest.approx(objective.value(), rel=1e-12)
+    ignored = Objective(p.model, weighted, (inputs[:m], targets[:m]), dtype=DTYPE)
+    with pytest.raises(NumericalError, match="weights of all samples are zero"):
+        sam(ignored, m=2)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("norm", ["2", "inf"])
+def test_a_search_ends_at_a_maximum_where_the_model_of_the_loss_breaks_down(norm):
+    """-mean (x w)^2 at w = 0: the best that L-BFGS knows of its curvature is zero by zero, and it proposes nan."""
+    for seed in range(3):
+        x = torch.randn(50, 3, dtype=DTYPE, generator=torch.Generator().manual_seed(seed))
+        base = quadratic(torch.eye(3, dtype=DTYPE), torch.zeros(3, dtype=DTYPE))
+        objective = Objective(base.model, lambda w, _, x=x: -(x @ w[0]).square().mean(), base.samples, dtype=DTYPE)
+        found = worst(objective, norm=norm, converge=True)
+        assert (found.status, found.value, found.gap) == ("converged", 0.0, 0.0)
+
+
+@pytest.mark.parametrize("most", [1, 5, 12, 25])
+def test_iterations_are_never_more_than_were_asked_for(most):
+    objective = problem("tanh-mlp").objective()
+    for found in (
+        keskar(objective, converge=True, iterations=most, epsilon=0.01),
+        worst(objective, converge=True, iterations=most),
+        worst(objective, iterations=most),
+    ):
+        assert 1 <= found.iterations <= most
+
+
+def test_a_gradient_that_ends_before_the_loss_does_tells_where():
+    """sqrt of max(r - |d|, 0) is finite everywhere, but at |d| = r and beyond it has no gradient."""
+    w, edge = torch.tensor([1.0, -2.0, 0.5], dtype=DTYPE), 0.037
+    base = quadratic(torch.eye(3, dtype=DTYPE), w, samples=1)
+
+    def loss(outputs, targets):
+        size = (outputs - w).abs().amax(1)
+        return (outputs - w - 0.01).square().mean() + 1e-3 * ((edge - size) * (size < edge)).sqrt().mean()
+
+    objective = Objective(base.model, loss, base.samples, dtype=DTYPE)
+    counts = []
+    with pytest.raises(NumericalError, match="gradient is not finite within the bounds, from radius 0.037") as refused:
+        worst(objective, norm="inf", rho=0.5, progress=counts.append)
+    assert refused.value.computed["num_evaluations"] == counts[-1] > 20
 
 
 def test_more_samples_in_a_batch_than_there_are_is_refused():

@@ -6,8 +6,11 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from ..results import (
+    BatchErrors,
+    BatchSizes,
     Density,
     Eigenpairs,
+    GradientNoise,
     LayerLines,
     Line,
     Path,
@@ -18,20 +21,25 @@ from ..results import (
     Sweep,
     Trace,
     Tracked,
+    TradeOff,
     Training,
     Updates,
 )
 from .along import draw_tracked, draw_updates
+from .batch_errors import draw_batch_errors
+from .batch_size import draw_batch_sizes
 from .density import draw_density
 from .eigenvalues import draw_eigenvalues
 from .layers import draw_layers, grid_of
 from .line import draw_line
+from .noise import draw_noise
 from .path import draw_path
 from .plane import draw_plane, plane_title
 from .series import draw_series, draw_series_along
 from .sharpness import draw_sharpness
 from .sweep import draw_sweep
 from .trace import draw_trace
+from .trade_off import draw_trade_off
 from .training import draw_training
 
 
@@ -64,21 +72,37 @@ def draw(result: Result, ax: Axes | None = None, *, label: str = "") -> Axes:
             draw_series_along({label or result.measure: result}, axes)
         case SharpnessSeries():
             axes.set_axis_off()
-            draw_series({label or result.measure: result}, *(axes.inset_axes((x, 0.0, 0.4, 1.0)) for x in (0.0, 0.6)))
+            draw_series({label or result.measure: result}, *_side_by_side(axes, 2))
         case Training():
             draw_training({label or "run": result}, axes, axes.inset_axes((0.6, 0.6, 0.38, 0.38)))
         case Updates():
             axes.set_axis_off()
-            draw_updates({label or "run": result}, *(axes.inset_axes((x, 0.0, 0.4, 1.0)) for x in (0.0, 0.6)))
+            draw_updates({label or "run": result}, *_side_by_side(axes, 2))
         case Tracked():
             draw_tracked({label or result.measure: result}, axes)
         case Sweep():
             axes.set_axis_off()
             places = [(0.0, 0.6), (0.6, 0.6), (0.0, 0.0), (0.6, 0.0)]
             draw_sweep({label or result.rule: result}, [axes.inset_axes((x, y, 0.4, 0.4)) for x, y in places])
+        case GradientNoise():
+            axes.set_axis_off()
+            draw_noise({label or "noise": result}, *_side_by_side(axes, 2))
+        case BatchErrors():
+            draw_batch_errors(result, axes)
+        case TradeOff():
+            axes.set_axis_off()
+            draw_trade_off(result, *_side_by_side(axes, 2))
+        case BatchSizes():
+            axes.set_axis_off()
+            draw_batch_sizes({label or "batch size": result}, _side_by_side(axes, 3))
         case _:
             raise TypeError(f"draw takes a result, got {type(result).__name__}")
     return axes
+
+
+def _side_by_side(axes: Axes, count: int) -> list[Axes]:
+    """So many axes in the place of one."""
+    return [axes.inset_axes((index / count, 0.0, 0.8 / count, 1.0)) for index in range(count)]
 
 
 def _cells(axes: Axes, rows: int, columns: int) -> list[Axes]:

@@ -49,7 +49,7 @@ def sample_losses(objective: Objective) -> Callable[[Sequence[Tensor], Batch], t
     """
 
     def function(parts: Sequence[Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
-        sums, weights = _per_sample(objective, parts, batch)
+        sums, weights = sample_totals(objective, parts, batch)
         counted = weights > 0
         scale = torch.where(counted, weights, torch.ones_like(weights)).to(sums.dtype).rsqrt()
         return torch.where(counted, sums * scale, torch.zeros_like(sums)), weights.sum()
@@ -57,7 +57,8 @@ def sample_losses(objective: Objective) -> Callable[[Sequence[Tensor], Batch], t
     return function
 
 
-def _per_sample(objective: Objective, parts: Sequence[Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+def sample_totals(objective: Objective, parts: Sequence[Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+    """Sums and weights of the losses of single samples, (B,) each. Inside `objective.running()`."""
     loss = objective.loss
     if isinstance(batch, dict):
         singles = [{key: tensor[i : i + 1] for key, tensor in batch.items()} for i in range(length(batch))]

@@ -1,6 +1,7 @@
 """What is measured: frozen dataclasses of numpy arrays and plain numbers, which know no torch."""
 
 from .base import Array, Result, Status, finite, stored_fields
+from .noise import BatchErrors, BatchSizes, GradientNoise, TradeOff
 from .paths import Path
 from .series import SharpnessSeries
 from .sharpness import Sharpness
@@ -26,6 +27,10 @@ KINDS: dict[str, type[Result]] = {
         Path,
         Sharpness,
         SharpnessSeries,
+        GradientNoise,
+        BatchErrors,
+        TradeOff,
+        BatchSizes,
     )
 }
 
@@ -36,9 +41,12 @@ __all__ = [
     "NON_FINITE",
     "TODO",
     "Array",
+    "BatchErrors",
+    "BatchSizes",
     "Density",
     "Eigenpairs",
     "Eigenvectors",
+    "GradientNoise",
     "LayerLines",
     "Line",
     "Path",
@@ -50,6 +58,7 @@ __all__ = [
     "Status",
     "Sweep",
     "Trace",
+    "TradeOff",
     "Tracked",
     "Training",
     "Updates",

@@ -13,7 +13,7 @@ from .base import Array, Result, Status, mapping, quantity
 
 AXES = {"batch-size": "batch_size", "epoch": "epoch", "warm-epochs": "warm_epochs"}  # what it is against, its field
 RUN = ("run",)
-DONE, NON_FINITE, NOT_CONVERGED, DIVERGED = 1, 2, 3, 4  # the status of one row
+DONE, NON_FINITE, NOT_CONVERGED, DIVERGED, NOT_RESOLVED = 1, 2, 3, 4, 5  # the status of one row
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,7 +35,7 @@ class SharpnessSeries(Result):
     warm_epochs: Array | None = quantity(
         "epochs of the checkpoint that the run began from; 0: none", dims=RUN, unit="epochs", optional=True
     )
-    value: Array = quantity("the measure; nan where it is not finite or did not converge", dims=RUN)
+    value: Array = quantity("the measure; nan where it is not finite, did not converge or is not resolved", dims=RUN)
     stderr: Array = quantity("standard error of the value over repeats; nan where there are none", dims=RUN)
     loss: Array = quantity("the objective at the centre", dims=RUN, unit="loss")
     train_accuracy: Array = quantity("accuracy on the training split, as the run logged it", dims=RUN)
@@ -43,7 +43,9 @@ class SharpnessSeries(Result):
     start_accuracy: Array | None = quantity(
         "accuracy on the test split where the run began, as it logged it", dims=RUN, optional=True
     )
-    run_status: Array = quantity("1 measured, 2 not finite, 3 not converged, 4 the run diverged", dims=RUN)
+    run_status: Array = quantity(
+        "1 measured, 2 not finite, 3 not converged, 4 the run diverged, 5 not resolved", dims=RUN
+    )
 
     @property
     def position(self) -> Array:

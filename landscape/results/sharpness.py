@@ -61,3 +61,26 @@ class Sharpness(Result):
         if complete and not np.isfinite([self.value, self.loss, highest]).all():
             return [f"it counts as {self.status}, but holds numbers that are not finite"]
         return ["the largest loss lies below that at the centre"] if highest < self.loss else []
+
+
+def definition(options: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """What makes a measure another one than of the same name: where it was sought, norm, batches, objective.
+
+    In words; what is usual is left out. Two results with different words do not belong on one axis.
+    """
+    random = options.get("space") == "random"
+    loss, l2, block = (settings.get(name) for name in ("loss", "l2", "block"))
+    words = {
+        f"{options.get('law')} subspaces of {options.get('dimension')}": random,
+        "norm inf": options.get("norm") == "inf",
+        f"batches of {options.get('m')}": options.get("m"),
+        f"{loss}".replace("_", " "): loss not in (None, "cross_entropy"),
+        f"penalty l2 = {l2:g}" if l2 else "": l2,
+        f"{len(block)} tensors of params" if block else "": block,
+    }
+    return tuple(word for word, given in words.items() if given)
+
+
+def options_of(found: Sharpness) -> dict[str, Any]:
+    """The options that a result holds, as a series has them."""
+    return {name: getattr(found, name) for name in ("space", "law", "dimension", "norm", "m", "epsilon", "rho")}

@@ -18,6 +18,10 @@ HALVINGS = 7  # of a step towards a vertex that does not rise
 LEAST_GAIN = 1e-4  # of the rise, below which L-BFGS-B takes over
 
 
+class _NoStep(Exception):
+    """L-BFGS-B proposes what is no number: its model of the loss has come to an end."""
+
+
 @dataclass(frozen=True)
 class Bounds:
     """A convex set around 0 in which y lies, as L-BFGS-B sees it.
@@ -79,26 +83,40 @@ def ascend(search: Search, bounds: Bounds, start: Tensor, iterations: int) -> in
     """Maximises within the bounds from y = `start`, by L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995) with ftol = gtol = 0.
 
     The highest value and its place stay in `search`. Returns the iterations done: fewer than asked for where the search
-    came to a place from which no step along the gradient rises.
+    came to a place from which no step along the gradient rises, as to a maximum inside the bounds, where the model that
+    L-BFGS-B makes of the loss may be zero by zero.
     """
     box_of_z = None
     if bounds.widths is not None:
         widths = bounds.widths.cpu().numpy()
         box_of_z = scipy.optimize.Bounds(-widths, widths)  # pyright: ignore[reportArgumentType]
 
+    done = 0
+
+    def one_more(_: np.ndarray) -> None:
+        nonlocal done
+        done += 1
+
     def negative(numbers: np.ndarray) -> tuple[float, np.ndarray]:
+        if not np.isfinite(numbers).all():
+            raise _NoStep
         z = torch.from_numpy(numbers.copy()).to(start.device)
         value, gradient = search.evaluate(bounds.place(z))
         return -value, -bounds.pull(z, gradient).cpu().numpy()
 
-    found = scipy.optimize.minimize(
-        negative,
-        bounds.variable(start).cpu().numpy(),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=box_of_z,
-        options={"maxiter": iterations, "ftol": 0.0, "gtol": 0.0, "maxfun": 100 * iterations},
-    )
+    try:
+        with np.errstate(all="ignore"):
+            found = scipy.optimize.minimize(
+                negative,
+                bounds.variable(start).cpu().numpy(),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=box_of_z,
+                callback=one_more,
+                options={"maxiter": iterations, "ftol": 0.0, "gtol": 0.0, "maxfun": 100 * iterations},
+            )
+    except _NoStep:
+        return done
     return int(found.nit)
 
 
@@ -119,7 +137,7 @@ def converge(search: Search, bounds: Bounds, base: float, iterations: int, toler
             done += max(1, ascend(search, bounds, search.highest_at, min(POLISH, iterations - done)))
         if bounds.gap(search, base) <= tolerance or search.highest - before <= tolerance * abs(search.highest - base):
             return done, True
-    return done, False
+    return done, bounds.gap(search, base) <= tolerance
 
 
 def _to_vertices(search: Search, bounds: Bounds, base: float, most: int) -> int:

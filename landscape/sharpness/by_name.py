@@ -22,6 +22,7 @@ from .evidence import log_evidence, occam
 from .keskar import keskar
 from .noise import average, pac_bayes
 from .search import Progress
+from .shared import Shared
 from .worst import sam, worst
 
 BY_NAME: dict[str, Callable[..., Sharpness]] = {
@@ -46,13 +47,33 @@ BY_NAME: dict[str, Callable[..., Sharpness]] = {
 }
 
 
+OF_THE_HESSIAN = (
+    "eigenvalue",
+    "trace",
+    "frobenius",
+    "filter-eigenvalue",
+    "filter-trace",
+    "occam",
+    "log-evidence",
+)  # measures that share its products
+
+
 def measure(
-    objective: Objective, name: str, *, seed: int = 0, progress: Progress | None = None, **asked: Any
+    objective: Objective,
+    name: str,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    shared: Shared | None = None,
+    **asked: Any,
 ) -> Sharpness:
     """The measure of this name (`landscape.measures.MEASURES`), with the options asked for, None being its default.
 
-    Its result has the settings `settings(objective, name, seed=seed, **asked)`. Raises UsageError for an unknown name
-    or option values out of range, else what the measure raises.
+    Its result has the settings `settings(objective, name, seed=seed, **asked)`. `shared`, a Shared of this objective,
+    has several measures of it make the same products once; the results are those without. Raises UsageError for an
+    unknown name or option values of another type or out of range, else what the measure raises.
     """
     options = chosen(name, asked)
+    if name in OF_THE_HESSIAN:
+        options["shared"] = shared
     return BY_NAME[name](objective, **options, seed=seed, progress=progress)

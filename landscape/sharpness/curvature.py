@@ -16,7 +16,9 @@ from ..results import Eigenpairs, Sharpness, Status, Trace
 from ..slices.directions import normalised
 from ..spectrum import top_eigenpairs
 from ..traces import trace
+from .layers import last_layer
 from .search import Progress, described, settings
+from .shared import Shared, hessian_of
 
 EIGENVALUE_TOL = 1e-3  # residual, of the largest value: the default of `top_eigenpairs`
 TRACE_METHOD = "hutchinson"
@@ -24,59 +26,71 @@ TRACE_TOL = 0.05  # standard error, of the trace: 25 times the products would be
 MOST_PRODUCTS = 1000
 
 
-def eigenvalue(objective: Objective, *, seed: int = 0, progress: Progress | None = None) -> Sharpness:
+def eigenvalue(
+    objective: Objective, *, seed: int = 0, progress: Progress | None = None, shared: Shared | None = None
+) -> Sharpness:
     """l_1, the largest eigenvalue of the Hessian (Hochreiter & Schmidhuber 1997), to 1e-3 of max |l|.
 
     In loss/param^2; the l2 penalty adds its coefficient. See `landscape.top_eigenpairs` for cost and errors;
     `progress` is called with the products so far.
     """
-    return _top("eigenvalue", objective, Hessian(objective), seed, progress)
+    return _top("eigenvalue", objective, hessian_of(objective, shared), seed, progress)
 
 
-def filter_eigenvalue(objective: Objective, *, seed: int = 0, progress: Progress | None = None) -> Sharpness:
+def filter_eigenvalue(
+    objective: Objective, *, seed: int = 0, progress: Progress | None = None, shared: Shared | None = None
+) -> Sharpness:
     """The largest eigenvalue of C H C, in units of loss; C as in `filter_trace`. Costs as `eigenvalue`."""
-    return _top("filter-eigenvalue", objective, by_filter(objective), seed, progress)
+    return _top("filter-eigenvalue", objective, by_filter(objective, shared), seed, progress)
 
 
-def hessian_trace(objective: Objective, *, seed: int = 0, progress: Progress | None = None) -> Sharpness:
+def hessian_trace(
+    objective: Objective, *, seed: int = 0, progress: Progress | None = None, shared: Shared | None = None
+) -> Sharpness:
     """tr H = sum_i l_i (Yao et al. 2020), in loss/param^2, with a standard error of 5 % of it or of |H|_F.
 
     30 to 1,000 products (`landscape.trace`, hutchinson), no more than n where that is exact; the status says where
     they did not do. The l2 penalty adds n times its coefficient.
     """
-    return _trace("trace", objective, Hessian(objective), seed, progress)
+    return _trace("trace", objective, hessian_of(objective, shared), seed, progress)
 
 
-def frobenius(objective: Objective, *, seed: int = 0, progress: Progress | None = None) -> Sharpness:
-    """|H|_F = (sum_i l_i^2)^(1/2) (Thomas et al. 2020), in loss/param^2. From the products of `hessian_trace`.
+def frobenius(
+    objective: Objective, *, seed: int = 0, progress: Progress | None = None, shared: Shared | None = None
+) -> Sharpness:
+    """|H|_F = (sum_i l_i^2)^(1/2) (Thomas et al. 2020), in loss/param^2, with a standard error of 5 % of it.
 
-    The standard error is its own; these products end where the trace is known.
+    By the probes of `hessian_trace`, as many as its own error needs: with `shared` those of the trace are not
+    multiplied again. Costs as it.
     """
-    return _trace("frobenius", objective, Hessian(objective), seed, progress)
+    return _trace("frobenius", objective, hessian_of(objective, shared), seed, progress)
 
 
-def filter_trace(objective: Objective, *, seed: int = 0, progress: Progress | None = None) -> Sharpness:
+def filter_trace(
+    objective: Objective, *, seed: int = 0, progress: Progress | None = None, shared: Shared | None = None
+) -> Sharpness:
     """tr C H C, C = diag(c), c_i = |w_f| / n_f^(1/2) for the n_f params of filter f, 0 for biases and norms; in loss.
 
     The mean of d'Hd over directions d that are random within each filter and of its norm (Li et al. 2018, section 4).
     Costs as `hessian_trace`. Raises InputError where nothing but biases and norms is measured.
     """
-    return _trace("filter-trace", objective, by_filter(objective), seed, progress)
+    return _trace("filter-trace", objective, by_filter(objective, shared), seed, progress)
 
 
 def relative_flatness(objective: Objective, *, seed: int = 0, progress: Progress | None = None) -> Sharpness:
     """sum_{s,s'} <w_s, w_s'> tr H_{s,s'} in loss (Petzka et al. 2021, definition 3), w_s the rows of one layer.
 
-    That layer is the last param tensor of two or more dimensions that is measured (filters of a convolution are rows);
-    `layer` names it. H_{s,s'} is the block of the Hessian between two rows. Estimated as tr B H B, B = (W W')^(1/2) on
-    rows, by products with the layer's own block; costs as `hessian_trace`. Raises InputError where there is no layer.
+    That layer is the param tensor of two or more dimensions (filters of a convolution are rows), among those measured,
+    that is the last to be used when the network runs, whatever the order in which the layers were made; `layer` names
+    it. H_{s,s'} is the block of the Hessian between two rows. Estimated as tr B H B, B = (W W')^(1/2) on rows, by
+    products with the layer's own block; costs as `hessian_trace`. The l2 penalty adds its coefficient times |W|^2 and
+    the length of a row, which is no property of the function: measure without it. Raises InputError where there is no
+    layer.
     """
-    names = [n for n, shape in zip(objective.layout.names, objective.layout.shapes, strict=True) if len(shape) > 1]
-    if not names:
-        raise InputError("relative flatness needs a layer with rows; all params measured have one dimension")
-    block = objective.restricted(glob.escape(names[-1]))
+    name = last_layer(objective)
+    block = objective.restricted(glob.escape(name))
     operator = Congruent.rows(Hessian(block), block.layout.split(block.params)[0])
-    return _trace("relative-flatness", objective, operator, seed, progress, layer=names[-1])
+    return _trace("relative-flatness", objective, operator, seed, progress, layer=name)
 
 
 def fisher_rao(objective: Objective, *, seed: int = 0, progress: Progress | None = None) -> Sharpness:
@@ -104,7 +118,7 @@ def fisher_rao(objective: Objective, *, seed: int = 0, progress: Progress | None
     )
 
 
-def by_filter(objective: Objective) -> Congruent:
+def by_filter(objective: Objective, shared: Shared | None = None) -> Congruent:
     """C H C, with C as in `filter_trace`. InputError where C is zero."""
     ones = torch.ones(objective.layout.size, dtype=torch.float64)
     try:
@@ -113,7 +127,7 @@ def by_filter(objective: Objective) -> Congruent:
         raise InputError(
             "there are no filters: all params measured are biases, norms or zero; use another measure"
         ) from error
-    return Congruent.diagonal(Hessian(objective), scale)
+    return Congruent.diagonal(hessian_of(objective, shared), scale)
 
 
 def _top(
@@ -142,8 +156,10 @@ def _trace(
     layer: str | None = None,
 ) -> Sharpness:
     given = settings(objective, measure, seed=seed)
+    which = "frobenius" if measure == "frobenius" else "trace"
     found = trace(
         operator,
+        of=which,
         method=TRACE_METHOD,
         tol=TRACE_TOL,
         max_matvecs=MOST_PRODUCTS,
@@ -156,7 +172,6 @@ def _trace(
         "frobenius": found.frobenius,
         "frobenius_stderr": found.frobenius_stderr,
     }
-    which = "frobenius" if measure == "frobenius" else "trace"
     return Sharpness(
         status=found.status,
         settings=given,

@@ -17,7 +17,7 @@ from ..results import Sharpness, Status
 from . import ascent
 from .ascent import ascend, box
 from .search import DISPLACEMENT, Progress, Search, Space, described, settings
-from .subspaces import Subspace
+from .subspaces import Subspace, refuse_large
 
 FIRST = 10  # iterations of L-BFGS-B before a search that is to converge takes other steps
 TOLERANCE = 1e-6  # of the rise, that a converged search may leave to first order, or gain in its last round
@@ -56,15 +56,21 @@ def keskar(
     Where the gradient vanishes at x the search starts a tenth of the box off centre, in a direction drawn from
     `seed`, and `displaced_start` says so. Costs one gradient pass an evaluation, about 1.2 evaluations an iteration; a
     subspace 4 n dimension bytes besides. Raises UsageError for options out of range, InputError for a dimension above
-    n, NumericalError where the loss is not finite in the box, with the radius.
+    n, ResourceError for a subspace larger than the free memory, NumericalError where the loss is not finite in the box,
+    with the radius.
     """
     asked = {"epsilon": epsilon, "space": space, "law": law, "dimension": dimension}
     given = settings(objective, "keskar", seed=seed, iterations=iterations, converge=converge, repeats=repeats, **asked)
-    if given["space"] == "random" and given["dimension"] > objective.layout.size:
-        raise InputError(f"dimension must be at most {objective.layout.size}, the params, got {given['dimension']}")
+    if given["space"] == "random":
+        size, columns = objective.layout.size, int(given["dimension"])
+        if columns > size:
+            raise InputError(f"--dimension must be at most {size}, the params, got {columns}; take a smaller one")
+        refuse_large(size, columns, objective.params.device)
     loss, gradient = objective.value_and_gradient()
     if not math.isfinite(loss):
         raise NumericalError(f"the loss is {loss} at the params")
+    if not bool(torch.isfinite(gradient).all()):
+        raise NumericalError("the gradient is not finite at the params")
     if not 1.0 + loss > 0:
         raise NumericalError(f"the metric divides by 1 + loss, which is {1.0 + loss:.3g} here; use a loss above -1")
     searches = [
@@ -79,7 +85,7 @@ def keskar(
         measure="keskar",
         space=given["space"],
         value=float(values.mean()),
-        epsilon=epsilon,
+        epsilon=given["epsilon"],
         loss=loss,
         max_loss=max(found.highest for found in searches),
         iterations=sum(found.iterations for found in searches),
@@ -157,7 +163,7 @@ class _Found:
             start = DISPLACEMENT * widths * (2 * draws.to(start.device) - 1)
             search.leave()
         bounds = box(widths)
-        done, converged = ascend(search, bounds, start, FIRST if converge else iterations), False
+        done, converged = ascend(search, bounds, start, min(FIRST, iterations) if converge else iterations), False
         if converge:
             more, converged = ascent.converge(search, bounds, loss, iterations - done, TOLERANCE)
             done += more

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from ..errors import NumericalError
-from ..measures import chosen
+from ..measures import checked_seed, chosen
 from ..objective import Objective
 from ..passes import Evaluation
 from ..results import Sharpness
 
-VERSION = 2
+VERSION = 3
 BISECTIONS = 20
 DISPLACEMENT = 0.1  # of the bounds' half-widths: the start where the gradient vanishes
 
@@ -24,14 +24,17 @@ Progress = Callable[[int], None]
 
 
 def settings(objective: Objective, measure: str, *, seed: int = 0, **asked: Any) -> dict[str, Any]:
-    """What identifies a sharpness measure by name with these options, None being the measure's default."""
+    """What identifies a sharpness measure by name with these options, None being the measure's default.
+
+    UsageError for options and seeds of another type or out of range.
+    """
     options = chosen(measure, asked)
     return {
         "kind": Sharpness.kind,
         "version": VERSION,
         "measure": measure,
         **options,
-        "seed": seed,
+        "seed": checked_seed(seed),
         **objective.identity,
     }
 
@@ -52,9 +55,9 @@ class Space:
 class NonFinite(NumericalError):
     """The loss is not finite at some radius around the params, which `--json` prints."""
 
-    def __init__(self, message: str, radius: float) -> None:
+    def __init__(self, message: str, radius: float, num_evaluations: int) -> None:
         super().__init__(message)
-        self.computed: Mapping[str, Any] = {"radius": radius}
+        self.computed: Mapping[str, Any] = {"radius": radius, "num_evaluations": num_evaluations}
 
 
 @dataclass
@@ -91,21 +94,17 @@ class Search:
         """L(w + B y) and its gradient by y, B' grad L. One gradient pass; none at the highest place."""
         if math.isfinite(self.highest) and torch.equal(y, self.highest_at):
             return self.highest, self.highest_gradient
-        value, gradient = self.objective.at(self.origin + self.space.into_params(y)).value_and_gradient()
-        self.count += 1
-        inward = self.space.adjoint(gradient)
-        if not math.isfinite(value) or not bool(torch.isfinite(inward).all()):
-            raise self._refusal(y, value)
+        value, inward = self._with_gradient(y)
+        if not _finite(value, inward):
+            raise self._refusal(y, value, by_gradient=math.isfinite(value))
         self.known(y, value, inward)
-        if self.progress:
-            self.progress(self.count)
         return value, inward
 
-    def value(self, y: Tensor) -> float:
-        """L(w + B y) alone. One forward pass."""
+    def value(self, y: Tensor, radius: float | None = None) -> float:
+        """L(w + B y) alone. One forward pass. `radius` is the size of y in a refusal, by default the space's."""
         found = self._measured(y).loss
         if not math.isfinite(found):
-            raise self._refusal(y, found)
+            raise self._refusal(y, found, radius=radius)
         return found
 
     def error(self, y: Tensor) -> float:
@@ -114,23 +113,42 @@ class Search:
 
     def _measured(self, y: Tensor) -> Evaluation:
         found = self.objective.at(self.origin + self.space.into_params(y)).evaluate()
+        self._counted()
+        return found
+
+    def _with_gradient(self, y: Tensor) -> tuple[float, Tensor]:
+        value, gradient = self.objective.at(self.origin + self.space.into_params(y)).value_and_gradient()
+        self._counted()
+        return value, self.space.adjoint(gradient)
+
+    def _counted(self) -> None:
         self.count += 1
         if self.progress:
             self.progress(self.count)
-        return found
 
-    def _refusal(self, y: Tensor, value: float) -> NumericalError:
-        """The refusal of a place, with the radius from which on the loss is not finite in its direction."""
+    def _refusal(self, y: Tensor, value: float, *, by_gradient: bool = False, radius: float | None = None) -> NonFinite:
+        """The refusal of a place, with the radius from which on it is not finite in its direction.
+
+        Bisects by values, or by gradients where the value is finite; what that costs is counted.
+        """
+        what = "the gradient is not finite" if by_gradient else f"the loss is {value}"
+        if not bool(y.any()):
+            return NonFinite(f"{what} at the params", 0.0, self.count)
         good, bad = 0.0, 1.0
         for _ in range(BISECTIONS):
             middle = (good + bad) / 2
-            found = self.objective.at(self.origin + self.space.into_params(middle * y)).evaluate().loss
-            good, bad = (middle, bad) if math.isfinite(found) else (good, middle)
-        radius = self.space.radius(bad * y)
-        what = f"the loss is {value}" if not math.isfinite(value) else "the gradient is not finite"
+            found = self._with_gradient(middle * y) if by_gradient else (self._measured(middle * y).loss, None)
+            good, bad = (middle, bad) if _finite(*found) else (good, middle)
+        size = bad * (self.space.radius(y) if radius is None else radius)
         return NonFinite(
-            f"{what} within the bounds, from radius {radius:.3g} on in one direction; take a smaller radius", radius
+            f"{what} within the bounds, from radius {size:.3g} on in one direction; take a smaller --rho or --epsilon",
+            size,
+            self.count,
         )
+
+
+def _finite(value: float, gradient: Tensor | None) -> bool:
+    return math.isfinite(value) and (gradient is None or bool(torch.isfinite(gradient).all()))
 
 
 def described(objective: Objective) -> dict[str, Any]:

@@ -30,8 +30,10 @@ class Subspace:
     def drawn(cls, law: str, n: int, p: int, seeds: Sequence[int], device: torch.device) -> Subspace:
         """`normal`: iid N(0, 1); `uniform`: iid U(0, 1); `orthonormal`: the Q of a normal matrix, uniform among all.
 
-        Drawn on the CPU from `seeds`. Costs 4 n p bytes and n p^2 operations. Raises ResourceError.
+        Drawn on the CPU from `seeds`. Costs 4 n p + 24 p^2 bytes and n p^2 operations. Raises ResourceError where
+        there is less than that.
         """
+        refuse_large(n, p, device)
         # Seeds of one run and of one repeat must not meet: 0, 1 is another stream than 1, 0.
         words = np.random.SeedSequence(list(seeds)).generate_state(2, np.uint32)
         generator = torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
@@ -41,8 +43,7 @@ class Subspace:
         except (RuntimeError, MemoryError) as error:
             if not memory.out_of_memory(error):
                 raise
-            needed = 4 * n * p / 2**30
-            raise ResourceError(f"a subspace takes {needed:.1f} GiB; use a smaller --dimension than {p}") from error
+            raise _too_large(n, p) from error
         gram = torch.zeros(p, p, dtype=torch.float64, device=device)
         for rows in matrix.split(max(1, BLOCK // p)):
             gram += rows.double().T @ rows.double()
@@ -69,6 +70,23 @@ class Subspace:
     def pseudo_inverse(self, x: Tensor) -> Tensor:
         """A^+ x = (A'A)^-1 A'x (p,)."""
         return torch.cholesky_solve(self.adjoint(x)[:, None], self.gram_factor, upper=True)[:, 0]
+
+
+def refuse_large(n: int, p: int, device: torch.device) -> None:
+    """ResourceError where a subspace does not fit into the memory that is free, before anything is drawn."""
+    free = memory.free_bytes(device)
+    if _needed(n, p) > free:
+        raise _too_large(n, p, f", and {free / 2**30:.3g} GiB are free")
+
+
+def _needed(n: int, p: int) -> int:
+    """Bytes: the matrix in float32; its Gram matrix, the factor of that and what an operation on them takes."""
+    return 4 * n * p + 24 * p**2
+
+
+def _too_large(n: int, p: int, also: str = "") -> ResourceError:
+    needed = _needed(n, p) / 2**30
+    return ResourceError(f"a subspace takes {needed:.3g} GiB{also}; use a smaller --dimension than {p}")
 
 
 def _solved(triangle: Tensor, right: Tensor, *, upper: bool = True) -> Tensor:

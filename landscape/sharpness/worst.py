@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..data import Samples
-from ..errors import InputError
+from ..errors import InputError, NumericalError
 from ..objective import Objective
 from ..results import Sharpness, Status
 from . import ascent
@@ -20,6 +20,7 @@ from .apgd import apgd
 from .ascent import Bounds, ball, box
 from .search import DISPLACEMENT, Progress, Search, Space, described, settings
 
+FIRST = 20  # steps of Auto-PGD before a search that is to converge takes others
 TOLERANCE = 1e-8  # of the rise, that a converged search may leave to first order, or gain in its last round
 
 
@@ -69,9 +70,10 @@ def worst(
     of the rise is left to first order or gained, for at most 1,000 iterations: a local maximum. To second order at a
     minimum it is, in norm 2, rho^2/2 times the largest eigenvalue of H.
 
-    `m`: the maximum is taken for each batch of m consecutive samples by itself, and the value is their mean weighted by
-    samples (m-sharpness, Foret et al. 2021, section 4.1), `stderr` its standard error over batches; m = 128 in
-    Andriushchenko et al. The smaller m, the larger the value.
+    `m`: the maximum is taken for each batch of m consecutive samples by itself, and the value is their mean by the
+    weights that the loss gives them, samples where it gives none (m-sharpness, Foret et al. 2021, section 4.1),
+    `stderr` its standard error over batches; m = 128 in Andriushchenko et al. The smaller m, the larger the value. One
+    forward pass more.
 
     Where the gradient vanishes at w the search starts off centre, by draws from `seed`. Unit: loss; rho in units of
     params, `adaptive` relative to them. One gradient pass a step (converging: about 1.2 an iteration). Raises
@@ -83,11 +85,11 @@ def worst(
     given = settings(objective, name, **asked)
 
     def climb(search: Search, bounds: Bounds, base: float, start: Tensor) -> _Ended:
-        steps = 20 if converge else given["iterations"]
+        steps = min(FIRST, given["iterations"]) if converge else given["iterations"]
         apgd(search, bounds, start, steps)
         if not converge:
             return _Ended(max(base, search.highest), steps, bounds.gap(search, base))
-        more, converged = ascent.converge(search, bounds, base, given["iterations"], TOLERANCE)
+        more, converged = ascent.converge(search, bounds, base, given["iterations"] - steps, TOLERANCE)
         return _Ended(max(base, search.highest), steps + more, bounds.gap(search, base), converged)
 
     return _over_batches(objective, name, climb, progress, asked)
@@ -116,6 +118,13 @@ def _over_batches(
     given = settings(objective, name, **asked)
     scale = objective.params.double().abs() if name.endswith("adaptive") else torch.ones_like(objective.params).double()
     batches, m = list(_batches(objective, given["m"])), given["m"]
+    weights = np.ones(1)
+    if m is not None:
+        totals = [_weight(batch) for batch in batches]
+        batches = [batch for batch, total in zip(batches, totals, strict=True) if total > 0]
+        if not batches:
+            raise NumericalError("the weights of all samples are zero, so that there is no loss")
+        weights = np.array([total for total in totals if total > 0]) / sum(totals)
     ended: list[_Ended] = []
     before = 0
     for batch in batches:
@@ -123,7 +132,6 @@ def _over_batches(
         counted = None if progress is None else lambda done, offset=offset: progress(offset + done)
         ended.append(_climbed(batch, climb, scale, given, counted))
         before += ended[-1].num_evaluations
-    weights = np.array([batch.num_samples for batch in batches]) / objective.num_samples
     rises = np.array([e.highest - e.loss for e in ended])
     loss = float(weights @ [e.loss for e in ended])
     gaps = [e.gap for e in ended if e.gap is not None]
@@ -179,6 +187,8 @@ def _climbed(
         start = DISPLACEMENT * bounds.furthest(draws.to(start.device))
         search.leave()
     ended = climb(search, bounds, base, start)
+    if displaced and search.highest <= base:
+        ended = replace(ended, gap=None if ended.gap is None else 0.0)  # the centre is the highest, and stationary
     return _Ended(ended.highest, ended.iterations, ended.gap, ended.converged, base, search.count, displaced)
 
 
@@ -188,8 +198,20 @@ def _batches(objective: Objective, m: int | None) -> Iterator[Objective]:
         yield objective
         return
     if m > objective.num_samples or not objective.samples.divisible:
-        raise InputError(f"--m must be at most {objective.num_samples}, the samples, which must be one block, got {m}")
+        raise InputError(
+            f"--m must be at most {objective.num_samples}, the samples, which must be one block, got {m}; "
+            f"take a smaller one"
+        )
     if objective.bn_batch and m % objective.bn_batch:
         raise InputError(f"--m {m} must be a multiple of --bn-batch {objective.bn_batch}: they share their statistics")
     for batch in objective.samples.chunks(m):
         yield objective.with_samples(Samples((batch,)), objective.loss)
+
+
+def _weight(batch: Objective) -> float:
+    """The sum of weights by which the loss of a batch counts. One forward pass."""
+    parts, total = batch.parts(), 0.0
+    with batch.running(), torch.no_grad():
+        for chunk in batch.samples.chunks(batch.chunk):
+            total += float(batch.forward(parts, chunk)[1][1])
+    return total

@@ -42,9 +42,11 @@ class Store:
     ) -> None:
         """Adds or replaces a result under a label; a part (status `stopped`) never replaces what is finished.
 
-        Raises ResourceError where lock or disk refuse, InputError where the file is no store.
+        Raises ResourceError where lock or disk refuse, InputError where the file is no store, or where the result
+        contradicts itself, which `verify` would call damage.
         """
         _refuse_bad(label)
+        _refuse_contradictions(result)
         content(result)  # what cannot be stored is a fault of the result: told before the file is touched
         attributes = {"digest": digest.of_settings(result.settings)}
         for name, known in (("provenance", provenance), ("manifest", manifest)):
@@ -99,3 +101,9 @@ class Store:
 def _refuse_bad(label: str) -> None:
     if not label or "/" in label or label in (".", "..") or not label.isprintable():
         raise InputError(f"a label must be a printable name without '/', got {label!r}")
+
+
+def _refuse_contradictions(result: Result) -> None:
+    """A command that made such a result has a fault; refused as input, so that what was computed is printed still."""
+    for problem in result.problems():
+        raise InputError(f"a {result.kind} that contradicts itself is not stored: {problem}; please report this")

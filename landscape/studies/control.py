@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..rescaling import rescale
+from ..results import Sharpness, Status
 from .measured import Minimum
 
 # Powers of two: in binary arithmetic the copies' outputs are the same to the last bit, but for underflow.
 ALPHAS = (0.25, 4.0)
 # What shared samples, draws and products leave to rounding lies far below, what rescaling does to a raw measure above.
 LEAST_MOVE = 1e-3
+ERRORS = 3  # standard errors that a difference must exceed where not all draws are shared
 
 
 def copies(minimum: Minimum) -> list[tuple[float, Minimum]]:
@@ -26,8 +29,29 @@ def copies(minimum: Minimum) -> list[tuple[float, Minimum]]:
     ]
 
 
-def moved(value: float, other: float) -> bool | None:
-    """Whether two values of a measure differ by more than .1 %; None where one is not finite."""
-    if not (math.isfinite(value) and math.isfinite(other)):
+def moved(one: Sharpness, other: Sharpness) -> bool | None:
+    """Whether a measure differs between a minimum and its copy by more than .1 %; None where one does not hold.
+
+    Copies share samples, draws and probes, so that their errors are the same and cancel; where they
+    took different numbers of products or draws, three standard errors count too.
+    """
+    whole = (Status.COMPLETE, Status.CONVERGED)
+    if one.status not in whole or other.status not in whole:
         return None
-    return abs(other - value) > LEAST_MOVE * max(abs(value), abs(other))
+    if not (math.isfinite(one.value) and math.isfinite(other.value)):
+        return None
+    least = LEAST_MOVE * max(abs(one.value), abs(other.value))
+    if (one.num_matvecs, one.repeats) != (other.num_matvecs, other.repeats):
+        least = max(least, ERRORS * math.hypot(one.stderr or 0.0, other.stderr or 0.0))
+    return abs(other.value - one.value) > least
+
+
+def as_expected(stays: bool, moves: Sequence[bool | None]) -> bool | None:
+    """Whether the copies moved as they should; None where those that are not known might say otherwise.
+
+    One copy that moves shows that a measure is not invariant. A raw measure need not move at every one: as a function
+    of the factor it goes through a minimum, so that it may have one value at two factors.
+    """
+    if any(moves):
+        return not stays
+    return None if None in moves else stays

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
@@ -16,7 +16,6 @@ from ..errors import InputError
 from ..results import (
     Density,
     Eigenpairs,
-    Result,
     Sweep,
     Trace,
     Tracked,
@@ -24,14 +23,14 @@ from ..results import (
     Updates,
 )
 from ..store import Entry, Store
+from .labelled import by_label
+from .noise_figures import noise_figures
 from .sharpness_figures import sharpness_figures
 from .slice_figures import slice_figures
 
 FORMATS = ("pdf", "png")
 # No time stamps: the same results give the same bytes.
 METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {}}
-
-R = TypeVar("R", bound=Result)
 
 
 def draw_store(path: str | Path, folder: str | Path, *, kinds: tuple[str, ...] = ()) -> list[Path]:
@@ -57,38 +56,44 @@ def draw_store(path: str | Path, folder: str | Path, *, kinds: tuple[str, ...] =
 
 def figures(entries: list[Entry]) -> Iterator[tuple[str, Figure]]:
     """Name and figure of each drawing that the entries allow."""
-    runs = _by_label(entries, Training)
+    runs = by_label(entries, Training)
     if runs:
         figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
         draw.draw_training(runs, *axes)
         yield "training", figure
-    updates = _by_label(entries, Updates)
+    updates = by_label(entries, Updates)
     if updates:
         figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
         draw.draw_updates(updates, *axes)
         yield "updates", figure
-    sweeps = _by_label(entries, Sweep)
+    sweeps = by_label(entries, Sweep)
     if sweeps:
         figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 4.2))
         draw.draw_sweep(sweeps, list(axes.flat))
         yield "sweep", figure
     for measure in sorted({e.result.measure for e in entries if isinstance(e.result, Tracked)}):
-        chosen = _by_label([e for e in entries if getattr(e.result, "measure", "") == measure], Tracked)
+        chosen = by_label([e for e in entries if getattr(e.result, "measure", "") == measure], Tracked)
+        if measure == "noise":
+            figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.5))
+            draw.draw_tracked_noise(chosen, *axes)
+            yield "tracked-noise", figure
+            continue
         yield f"tracked-{measure}", _single(lambda axes, chosen=chosen: draw.draw_tracked(chosen, axes))
         if measure == "sharpness":
             figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.5))
             draw.draw_tracked_along(chosen, *axes)
             yield "tracked-sharpness-loss", figure
-    pairs = _by_label(entries, Eigenpairs)
+    pairs = by_label(entries, Eigenpairs)
     if pairs:
         yield "eigenvalues", _single(lambda axes: draw.draw_eigenvalues(pairs, axes))
-    traces = _by_label(entries, Trace)
+    traces = by_label(entries, Trace)
     if traces:
         yield "trace", _single(lambda axes: draw.draw_trace(traces, axes))
-    densities = _by_label(entries, Density)
+    densities = by_label(entries, Density)
     if densities:
         yield "density", _single(lambda axes: draw.draw_density(densities, axes))
     yield from sharpness_figures(entries)
+    yield from noise_figures(entries)
     yield from slice_figures(entries)
 
 
@@ -96,11 +101,3 @@ def _single(paint: Callable[..., None]) -> Figure:
     figure, axes = plt.subplots(figsize=(0.75 * WIDTH, 2.6))
     paint(axes)
     return figure
-
-
-def _by_label(entries: list[Entry], kind: type[R]) -> Mapping[str, R]:
-    """The results of a kind by label; where one label has several, by label and group."""
-    found = [entry for entry in entries if isinstance(entry.result, kind)]
-    labels = [entry.label for entry in found]
-    names = [e.label if labels.count(e.label) == 1 else f"{e.label}, {e.name}" for e in found]
-    return {name: e.result for name, e in zip(names, found, strict=True) if isinstance(e.result, kind)}

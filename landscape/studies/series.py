@@ -12,20 +12,27 @@ import numpy as np
 from .. import measures, sharpness
 from ..errors import NumericalError, one_line
 from ..results import Sharpness, SharpnessSeries, Status
-from ..results.series import DIVERGED, DONE, NON_FINITE, NOT_CONVERGED
+from ..results.series import DIVERGED, DONE, NON_FINITE, NOT_CONVERGED, NOT_RESOLVED
 from .keeping import Found, Keeper
 from .measured import Minimum, Request, one_by_one
 from .rows import Plan, Row
 
-VERSION = 1
+VERSION = 2
 # How a series ended: by the best that became of a row.
 ENDED = {
     DONE: Status.COMPLETE,
     NOT_CONVERGED: Status.NOT_CONVERGED,
+    NOT_RESOLVED: Status.NOT_RESOLVED,
     NON_FINITE: Status.NON_FINITE,
     DIVERGED: Status.NON_FINITE,
 }
-STATES = {Status.NON_FINITE: NON_FINITE, Status.NOT_CONVERGED: NOT_CONVERGED}
+STATES = {
+    Status.COMPLETE: DONE,
+    Status.CONVERGED: DONE,
+    Status.NOT_CONVERGED: NOT_CONVERGED,
+    Status.NOT_RESOLVED: NOT_RESOLVED,
+    Status.NON_FINITE: NON_FINITE,
+}
 
 Progress = Callable[[int], None]  # called with the number of rows done
 
@@ -55,9 +62,10 @@ def measure_series(
 ) -> Found:
     """The series of a plan and its provenance, each row computed or found under its own label, then stored itself.
 
-    `asked` are options of the measure. A row whose measure is not finite or does not converge is marked and the others
-    go on; a run that diverged is not measured. What is stored already is not computed again, so that a series that was
-    stopped goes on. Raises UsageError for options out of range, InputError where the checkpoints do not fit each other.
+    `asked` are options of the measure. A row whose measure is not finite, does not converge or is not resolved is
+    marked and the others go on; a run that diverged is not measured. What is stored already is not computed again, so
+    that a series that was stopped goes on. Raises UsageError for options out of range, InputError where the checkpoints
+    do not fit each other.
     """
     options = measures.chosen(measure, asked)
     rows = [row for row in plan.rows if not row.diverged]
@@ -88,7 +96,7 @@ def _measured(row: Row, minimum: Minimum, keeper: Keeper, measure: str, seed: in
             keeper.say(f"{row.label}: {one_line(error)}")
         return _Point(row, NON_FINITE)
     assert isinstance(found, Sharpness)
-    return _Point(row, STATES.get(found.status, DONE), found)
+    return _Point(row, STATES[found.status], found)
 
 
 def _assembled(
@@ -126,7 +134,7 @@ def _assembled(
         warm_epochs=column("warm_epochs") if warm else None,
         value=np.array([point.number("value") for point in points]),
         stderr=np.array([point.number("stderr") for point in points]),
-        loss=np.array([point.number("loss", (DONE, NOT_CONVERGED)) for point in points]),
+        loss=np.array([point.number("loss", (DONE, NOT_CONVERGED, NOT_RESOLVED)) for point in points]),
         train_accuracy=column("train_accuracy"),
         test_accuracy=column("test_accuracy"),
         start_accuracy=column("start_accuracy") if warm else None,

@@ -121,14 +121,16 @@ def sweep(
     shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
     device: str = "auto",
+    extras: runs.Extras | None = None,
     watch: Watch | None = None,
     command: Sequence[str] = (),
 ) -> tuple[dict[str, Sweep], list[dict[str, Any]]]:
     """Trains the runs of a grid that `folder` lacks; returns a summary for each rule, and the metrics of each run.
 
     `shard` (i, n): every n-th run from the i-th, for job arrays that share the folder. What is found finished is not
-    trained again, what was begun goes on. A run that diverges is noted as such and the sweep goes on. The summaries
-    hold what is in the folder, of whichever shard; they lie in sweep.h5 there. Raises Stopped, UsageError, InputError.
+    trained again, what was begun goes on; `extras` are kept of those that are trained. A run that diverges is noted as
+    such and the sweep goes on. The summaries hold what is in the folder, of whichever shard, and lie in sweep.h5 there.
+    Raises Stopped, UsageError, InputError.
     """
     watch, target = watch or Watch(), Path(folder)
     files.require_writable(target / "sweep.h5")
@@ -151,6 +153,7 @@ def sweep(
                 device=device,
                 row=watch.row,
                 stop=watch.stop,
+                extras=extras,
                 splits=splits,
                 command=command,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 from ..data import Samples, load_data
 from ..data.corruption import changed
 from ..errors import NumericalError, UsageError
+from ..noise import gradient_noise
 from ..objective import Objective
 from ..operators import Hessian
 from ..recipe import Recipe
@@ -45,7 +46,23 @@ def _sharpness(objective: Objective) -> Mapping[str, float]:
     return found
 
 
-MEASURES: Mapping[str, Measure] = {"eigen": _eigen, "sharpness": _sharpness}
+NOISE = ("b_simple", "b_simple_low", "b_simple_high", "trace_covariance", "gradient_norm_squared")
+
+
+def _noise(objective: Objective) -> Mapping[str, float]:
+    """The simple noise scale tr(Sigma)/|G|^2 with the ends of its interval (McCandlish et al. 2018, section 2.2), what
+    it is the ratio of, and the loss at these samples. nan: the scale where the estimate of |G|^2 is not positive, the
+    upper end where |G|^2 cannot be told from zero, all where a gradient is not finite. Batch norm uses its stored
+    statistics."""
+    found = dict.fromkeys(NOISE, math.nan) | {"loss": math.nan}
+    with suppress(NumericalError):
+        noise = gradient_noise(objective)
+        values = {name: getattr(noise, name) for name in found}
+        found |= {name: math.nan if value is None else float(value) for name, value in values.items()}
+    return found
+
+
+MEASURES: Mapping[str, Measure] = {"eigen": _eigen, "sharpness": _sharpness, "noise": _noise}
 
 
 def tracking(name: str, recipe: Recipe, samples: int, every: int) -> Tracking:
@@ -65,3 +82,8 @@ def tracking(name: str, recipe: Recipe, samples: int, every: int) -> Tracking:
         return MEASURES[name](Objective(model, recipe.loss, found[0], device=device, dtype=recipe.dtype))
 
     return Tracking(name, measured, every)
+
+
+def tracked(names: Sequence[str], recipe: Recipe, samples: int, every: int) -> tuple[Tracking, ...]:
+    """The measures of these names."""
+    return tuple(tracking(name, recipe, samples, every) for name in names)

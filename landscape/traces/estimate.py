@@ -35,6 +35,7 @@ def trace(
     tol: float = 0.01,
     max_matvecs: int = 1000,
     per_layer: bool = False,
+    of: str = "trace",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Trace:
@@ -49,6 +50,7 @@ def trace(
         tol: relative standard error.
         max_matvecs: budget; where it runs out the status is `not converged` and the estimate is returned.
         per_layer: the parts of the trace by param tensor too (hutchinson only).
+        of: `trace`, or `frobenius` where the error of |A|_F is to be the one that is tol of it (hutchinson only).
         progress: called with (products so far, relative standard error, nan before there is one).
 
     Returns a Trace; `diagonal` and `diagonal_stderr` (n,), in memory, by hutchinson and where exact. Raises
@@ -60,9 +62,12 @@ def trace(
         raise UsageError(f"tol must be positive and max_matvecs at least 4, got {tol} and {max_matvecs}")
     if per_layer and method != "hutchinson":
         raise UsageError(f"the parts of the trace come with --method hutchinson, not {method}")
+    if of not in ("trace", "frobenius") or (of == "frobenius" and method != "hutchinson"):
+        raise UsageError(f"of is trace, or frobenius by the method hutchinson, got {of!r} by {method}")
     given = settings(operator, method=method, tol=tol, max_matvecs=max_matvecs, per_layer=per_layer, seed=seed)
+    given |= {} if of == "trace" else {"of": of}
     check = operator.self_check(seed)
-    budget = Budget(tol, max_matvecs, progress)
+    budget = Budget(tol, max_matvecs, progress, of=of)
     generator = torch.Generator().manual_seed(seed)
     blocks = dict(operator.blocks()) if per_layer else {}
     if method == "hutchinson":

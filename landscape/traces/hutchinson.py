@@ -19,7 +19,8 @@ def hutchinson(
     """tr A = E v'Av over vectors v of random signs (Hutchinson 1990); its diagonal is E v * Av (Bekas et al. 2007).
 
     Variance of one probe: 2 (|A|_F^2 - sum_i a_ii^2). With `blocks`, the parts of the trace too. Where the probes
-    needed would be more than n, a basis that the first of them begin is completed, and the result is exact.
+    needed would be more than n, a basis that the first of them begin is completed, and the result is exact. They are
+    as many as the error of the trace needs, or that of |A|_F where the budget is of it.
     """
     n = operator.size
     completable = n <= budget.max_matvecs
@@ -68,7 +69,10 @@ class _Sums:
     def needed(self, budget: Budget) -> int:
         """Probes that the standard error asked for takes, by the variance seen so far."""
         value, error = mean_and_error(torch.cat(self.values))
-        target = budget.target(value, norm_and_error(torch.cat(self.norms))[0])
+        norm, norm_error = norm_and_error(torch.cat(self.norms))
+        target = budget.target(value, norm)
+        if budget.of == "frobenius":
+            error, target = norm_error, budget.tol * norm
         return self.count if error <= target else math.ceil(self.count * (error / max(target, 1e-300)) ** 2)
 
     def estimate(self, budget: Budget, *, converged: bool) -> Estimate:

@@ -42,6 +42,7 @@ class Budget:
     max_matvecs: int
     progress: Progress | None = None
     spent: int = 0
+    of: str = "trace"  # whose error counts: or that of the Frobenius norm
 
     def target(self, value: float, frobenius: float) -> float:
         """The standard error asked for: relative to the trace, or to |A|_F where the trace is smaller than that."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from kinds import MAKERS
+from kinds import MAKERS, as_it_is
 
 from landscape import digest
 from landscape.errors import LandscapeError, one_line
@@ -28,6 +28,10 @@ HANG = 60.0  # seconds after which a process counts as hanging
 TESTS = Path(__file__).resolve().parent.parent
 # The field of each kind that says which write a result came from. The arrays among them get a length of their own.
 VARIED = {
+    "batch-errors": "predicted",
+    "batch-size": "efficiency",
+    "noise": "layer_trace",
+    "trade-off": "updates",
     "density": "weights",
     "eigenpairs": "eigenvalues",
     "eigenvectors": "vectors",
@@ -92,7 +96,7 @@ def made(kind, slot, step, rows=40_000):
         number = chance.standard_normal(1 + int(chance.integers(rows))).astype(np.float32)
     else:
         number = chance.standard_normal(np.shape(before)) if np.ndim(before) else float(chance.standard_normal())
-    return dataclasses.replace(result, **{name: number})
+    return as_it_is(dataclasses.replace(result, **{name: number}))
 
 
 @functools.lru_cache(maxsize=4096)

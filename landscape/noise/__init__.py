@@ -1,0 +1,17 @@
+"""The noise of the gradient: its moments at a point, its law by batch size, a monitor for training."""
+
+from .errors import DRAWS, batch_errors, errors_settings
+from .monitor import NoiseScale
+from .routes import ROUTES
+from .scale import PROBES, gradient_noise, noise_settings
+
+__all__ = [
+    "DRAWS",
+    "PROBES",
+    "ROUTES",
+    "NoiseScale",
+    "batch_errors",
+    "errors_settings",
+    "gradient_noise",
+    "noise_settings",
+]
