@@ -306,6 +306,18 @@ class Attention(nn.Module):
         return self.head(self.norm(x + self.attend(x, x, x, need_weights=False)[0]).mean(1))
 
 
+class OwnAttention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.norm, self.head = nn.Embedding(11, 8), nn.LayerNorm(8), nn.Linear(8, 3)
+        self.queries, self.keys, self.values = (nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, x):
+        x = self.embed(x)
+        y = functional.scaled_dot_product_attention(*(f(x) for f in (self.queries, self.keys, self.values)))
+        return self.head(self.norm(x + y).mean(1))
+
+
 class Tokens(nn.Module):
     def __init__(self):
         super().__init__()
@@ -380,6 +392,7 @@ NETWORKS = {
     "tokens": (Tokens, tokens, "norms"),
     "residual": (Residual, images, "norms"),
     "attention": (Attention, tokens, "vmap"),
+    "attention of linear layers": (OwnAttention, tokens, "norms"),
     "tied": (TwiceHeld, rows_of, "vmap"),
 }
 

@@ -39,9 +39,11 @@ def noise_settings(
     if route != "auto" and route not in ROUTES:
         raise UsageError(f"a route is auto, {', '.join(ROUTES)}, got {route!r}")
     if not 0 < level < 1:
-        raise UsageError(f"a level lies between 0 and 1, got {level:g}")
-    if spectrum < 0 or (full and probes < 2):
-        raise UsageError("a spectrum has no negative number of eigenvalues, and b_noise needs 2 probes at least")
+        raise UsageError(f"--level must lie in 0 ... 1, ends excluded, got {level:g}")
+    if spectrum < 0:
+        raise UsageError(f"--spectrum is a number of eigenvalues, got {spectrum}")
+    if full and probes < 2:
+        raise UsageError(f"--probes must be at least 2, for a standard error, got {probes}")
     for name, value, least in (("batch size", batch_size, 1), ("train samples", train_samples, 1)):
         if value is not None and value < least:
             raise UsageError(f"a {name} is at least {least}, got {value}")

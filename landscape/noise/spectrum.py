@@ -45,7 +45,7 @@ def covariance_spectrum(
     """
     size = objective.layout.size
     if not 1 <= count <= size:
-        raise InputError(f"a covariance of {size} params has as many eigenvalues, got --spectrum {count}")
+        raise InputError(f"--spectrum must lie in 1 ... {size}, the number of params, got {count}")
     samples = found.num_samples
     if route.unit_size == 1 and samples <= MOST_GRAM and 8 * samples * size <= HELD:
         of_loss = found.gradient.to(objective.device) - objective.l2 * objective.params.double()
