@@ -1,0 +1,124 @@
+"""What a comparison is to be read as, in sentences, and all of it for a program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..results.base import Array, finite
+from ..results.comparison import (
+    FEWEST_SEEDS,
+    MAX_T,
+    NONE,
+    NOT_COMPARABLE,
+    PAIRED,
+    PROBES,
+    SUBSETS,
+    WELCH,
+    Comparison,
+    pair_name,
+)
+
+
+def notes(found: Comparison) -> list[str]:
+    """What the sheet speaks of, how its intervals and verdicts are to be read, and the reasons of missing ones."""
+    level, count = f"{found.level:.0%}", int(np.isfinite(found.difference).any(axis=1).sum())
+    lines = [_subject(found)]
+    if found.num_subsets:
+        lines.append(
+            f"Over subsets: the mean of {found.num_subsets} disjoint subsets of {found.num_samples} samples each."
+        )
+        if np.isfinite(found.full).any():
+            lines[-1] += (
+                f" Under all: the value on all {found.num_all_samples} samples at once, from which the mean of what is "
+                "not linear in the samples differs: largest eigenvalues of subsets lie above that of all on average."
+            )
+    if NONE in found.over:
+        lines.append("Without +-: exact for this checkpoint; it is called higher where it differs beyond rounding.")
+    if found.method == MAX_T:
+        number_of = f"all {found.exchanges}" if found.exact else f"{found.exchanges} random"
+        lines.append(
+            f"Intervals hold at {level} for each measure alone (Welch 1947), verdicts for all {count} measures of a "
+            f"pair together: by the larger p of max-T over {number_of} exchanges of seeds (Westfall and Young 1993), "
+            "which asks no law of the runs, and of Holm (1979) over Welch's, which asks no equal spread."
+        )
+    elif found.method == WELCH:
+        few = ", ".join(f"{label} {count}" for label, count in _seeds(found).items() if count < FEWEST_SEEDS)
+        lines.append(
+            f"Fewer than {FEWEST_SEEDS} seeds in a group ({few}): verdicts follow from Welch's interval of each "
+            f"measure alone, {level}, not corrected for their number. {_by_chance(found)}"
+        )
+    else:
+        lines.append(f"Intervals and verdicts hold at {level} for each measure alone. {_by_chance(found)}")
+    for name, title in zip(found.measures, found.titles, strict=True):
+        row = found.measures.index(name)
+        for k in range(len(found.pairs)):
+            if found.verdict[row, k] == NOT_COMPARABLE:
+                lines.append(f"{title}, {pair_name(*found.pairs[k])}: not comparable: {found.reason(row, k)}.")
+    return lines
+
+
+def _subject(found: Comparison) -> str:
+    if found.method == PAIRED:
+        names = " and ".join((", ".join(found.labels[:-1]), found.labels[-1]))
+        kinds = [kind for kind in (SUBSETS, PROBES) if kind in found.over]
+        over = f"its intervals are over {' and '.join(kinds)}, not over training runs" if kinds else "without intervals"
+        return (
+            f"This sheet speaks of these {len(found.labels)} checkpoints, {names}: {over}. Other runs of the same "
+            "settings may differ otherwise."
+        )
+    sizes = ", ".join(f"{label} {count}" for label, count in _seeds(found).items())
+    return f"This sheet speaks of groups of training runs ({sizes} seeds); its intervals are over seeds."
+
+
+def _seeds(found: Comparison) -> dict[str, int]:
+    """By label, in their order, which a file does not keep of the groups."""
+    return {label: len(found.groups[label]) for label in found.labels}
+
+
+def _by_chance(found: Comparison) -> str:
+    count = sum(over != NONE for over in found.over)
+    expected = (1 - found.level) * count
+    return f"Of {count} measures without a difference about {expected:.1g} would be called higher by chance."
+
+
+def as_json(found: Comparison) -> dict[str, Any]:
+    """`measures` and `pairs` for a program; with more than two labels `difference` and `verdict` are by pair."""
+    names = [pair_name(*pair) for pair in found.pairs]
+
+    def of(value: Array, low: Array, high: Array, *at: int) -> dict[str, Any]:
+        return {"value": value[at], "low": low[at], "high": high[at]}
+
+    measures = []
+    for m, name in enumerate(found.measures):
+        values = {
+            label: {**of(found.value, found.low, found.high, m, i), "full": found.full[m, i]}
+            for i, label in enumerate(found.labels)
+        }
+        by_pair = {
+            pair: of(found.difference, found.difference_low, found.difference_high, m, k)
+            for k, pair in enumerate(names)
+        }
+        verdicts = {pair: found.verdict_text(m, k) for k, pair in enumerate(names)}
+        alone = len(names) == 1
+        measures.append(
+            {
+                **{"name": name, "unit": found.units[m], "scaling": found.scaling[m], "over": found.over[m]},
+                "values": values,
+                "difference": by_pair[names[0]] if alone else by_pair,
+                "verdict": verdicts[names[0]] if alone else verdicts,
+                "reasons": found.reasons.get(name, {}),
+            }
+        )
+    relations = [
+        {
+            **{"name": name, "unit": found.relation_units[r]},
+            "values": {
+                pair: of(found.relation_value, found.relation_low, found.relation_high, r, k)
+                for k, pair in enumerate(names)
+            },
+        }
+        for r, name in enumerate(found.relations)
+    ]
+    return finite({"measures": measures, "pairs": relations, "warnings": found.warnings, "notes": notes(found)})

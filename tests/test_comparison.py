@@ -1,0 +1,414 @@
+"""Comparing minima: intervals against closed forms and by coverage, verdicts, the sheet's texts, the page."""
+
+import io
+import json
+import math
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import scipy.stats
+
+from landscape import sheet
+from landscape.comparison import (
+    Footing,
+    Interval,
+    Measured,
+    Relation,
+    all_together,
+    compared,
+    holm,
+    max_t,
+    mean_interval,
+    paired_difference,
+    unpaired_difference,
+    welch,
+)
+from landscape.draw.comparison import comparison_axes, draw_comparison
+from landscape.draw.style import style
+from landscape.errors import InputError
+from landscape.results.comparison import FIRST, NOT_COMPARABLE, NOT_RESOLVED, SECOND
+
+RUNS = 200
+NAN = math.nan
+
+
+def drawn(seed=0):
+    return np.random.default_rng(seed)
+
+
+def share(covered):
+    return np.mean(list(covered))
+
+
+def holds(interval, truth):
+    return interval.low <= truth <= interval.high
+
+
+# -- intervals and tests, one by one
+
+
+def test_intervals_are_those_of_scipy():
+    first, second = drawn().normal(3, 1, (2, 6))
+    expected = scipy.stats.ttest_1samp(first, 0).confidence_interval(0.9)
+    assert mean_interval(first, 0.9) == Interval(first.mean(), *map(pytest.approx, expected))
+    paired, reference = paired_difference(first, second), scipy.stats.ttest_rel(first, second).confidence_interval()
+    assert (paired.low, paired.high) == (pytest.approx(reference.low), pytest.approx(reference.high))
+    longer = np.append(second * 4, [1.0, 2.0])
+    found, p = welch(first, longer)
+    reference = scipy.stats.ttest_ind(first, longer, equal_var=False)
+    assert p == pytest.approx(reference.pvalue)
+    assert (found.low, found.high) == (
+        pytest.approx(reference.confidence_interval().low),
+        pytest.approx(reference.confidence_interval().high),
+    )
+    known = unpaired_difference((5.0, 1.0), (0.3, 0.4))
+    assert (known.low, known.high) == (pytest.approx(4 - 1.959964 * 0.5), pytest.approx(4 + 1.959964 * 0.5))
+
+
+def test_too_few_draws_have_no_interval_and_what_is_not_finite_no_value():
+    one = mean_interval(np.array([2.0]))
+    assert one.value == 2
+    assert math.isnan(one.low)
+    assert math.isnan(mean_interval(np.array([1.0, NAN])).value)
+    assert mean_interval(np.full(5, 0.1)) == Interval(0.1, 0.1, 0.1)
+    assert math.isnan(welch(np.ones(1), np.ones(3))[1])
+    with pytest.raises(InputError, match="as many draws"):
+        paired_difference(np.ones(3), np.ones(4))
+    with pytest.raises(InputError, match="2 runs"):
+        max_t(np.ones((2, 1)), np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("subsets", [4, 6, 10])
+@pytest.mark.parametrize("law", ["normal", "lognormal"])
+def test_intervals_over_subsets_cover(subsets, law):
+    """What both minima share of a subset is most of its spread; the differences are skewed under `lognormal`."""
+    generator, means, differences = drawn(subsets), [], []
+    for _ in range(RUNS):
+        common = generator.normal(0, 1, subsets)
+        own = getattr(generator, law)(0, 0.4, (2, subsets))
+        centre = 0.0 if law == "normal" else math.exp(0.08)
+        first, second = 5 + common + 2 * own[0], 3 + common + own[1]
+        means.append(holds(mean_interval(first), 5 + 2 * centre))
+        differences.append(holds(paired_difference(first, second), 2 + centre))
+    assert 0.9 <= share(means) <= 0.98
+    assert 0.9 <= share(differences) <= 0.98
+
+
+def test_intervals_over_probes_cover():
+    generator, covered = drawn(1), []
+    for _ in range(RUNS):
+        first, second = generator.normal(10, 2, 12), generator.normal(7, 6, 12)
+        errors = (first.std(ddof=1) / 12**0.5, second.std(ddof=1) / 12**0.5)
+        found = unpaired_difference((first.mean(), second.mean()), errors, freedom=(11, 11))
+        covered.append(holds(found, 3))
+    assert 0.9 <= share(covered) <= 0.98
+
+
+@pytest.mark.parametrize(("sizes", "spread"), [((4, 4), 1.0), ((5, 4), 2.0), ((6, 6), 3.0)])
+def test_intervals_over_seeds_cover(sizes, spread):
+    generator = drawn(sizes[0])
+    covered = [
+        holds(welch(generator.normal(2, 1, sizes[0]), generator.normal(1, spread, sizes[1]))[0], 1) for _ in range(RUNS)
+    ]
+    assert 0.9 <= share(covered) <= 0.98
+
+
+def test_max_t_of_one_measure_is_the_permutation_test_of_welchs_t():
+    first, second = drawn(3).normal(0, 1, (2, 5))
+    first = first + 0.9
+
+    def t(x, y, axis):
+        return scipy.stats.ttest_ind(x, y, axis=axis, equal_var=False).statistic
+
+    reference = scipy.stats.permutation_test((first, second), t, n_resamples=np.inf, vectorized=True)
+    found = max_t(first[None], second[None])
+    assert found.p[0] == pytest.approx(reference.pvalue)
+    assert (found.exchanges, found.exact) == (252, True)
+
+
+def test_max_t_adjusts_in_steps_and_never_below_one_measure_alone():
+    values = drawn(4).normal(0, 1, (6, 10))
+    values[0, :5] += 40
+    values[1, :5] += 3
+    found = max_t(values[:, :5], values[:, 5:])
+    alone = np.array([max_t(row[None, :5], row[None, 5:]).p[0] for row in values])
+    assert found.p[0] == 2 / 252
+    assert (found.p >= alone - 1e-12).all()
+    scaled = max_t(values[:, :5] * 1e-30, values[:, 5:] * 1e-30)
+    np.testing.assert_allclose(scaled.p, found.p)
+    # a measure that all runs agree on, and one that a run lacks
+    values[2], values[3, 7] = 0.1, NAN
+    changed = max_t(values[:, :5], values[:, 5:])
+    assert changed.p[2] == 1
+    assert math.isnan(changed.p[3])
+
+
+def test_holm_multiplies_by_what_is_left():
+    found = holm(np.array([0.02, NAN, 0.01, 0.6, 0.5]))
+    np.testing.assert_allclose(found, [0.06, NAN, 0.04, 1.0, 1.0])
+    values = drawn(7).normal(0, 1, (5, 8)) * np.where(np.arange(8) < 4, 5, 1)
+    groups = values[:, :4], values[:, 4:]
+    alone = np.array([welch(*rows)[1] for rows in zip(*groups, strict=True)])
+    assert (all_together(*groups).p == np.maximum(max_t(*groups).p, holm(alone))).all()
+
+
+def test_max_t_of_many_runs_draws_exchanges_by_its_seed():
+    values = drawn(5).normal(0, 1, (3, 24))
+    values[0, :12] += 3
+    found, again, other = (max_t(values[:, :12], values[:, 12:], seed) for seed in (1, 1, 2))
+    assert (found.exchanges, found.exact) == (20_000, False)
+    assert (found.p == again.p).all()
+    assert (found.p != other.p).any()
+    assert 1 / 20_000 <= found.p[0] < 0.001
+
+
+@pytest.mark.parametrize(("sizes", "spread"), [((4, 4), 1.0), ((5, 5), 1.0), ((5, 5), 3.0), ((6, 4), 1.0)])
+def test_verdicts_over_seeds_err_on_any_of_20_measures_in_5_percent_at_most(sizes, spread):
+    """400 runs where no measure differs, half of their spread shared; 3 standard errors above .05."""
+    generator, wrong = drawn(sum(sizes)), []
+    for _ in range(400):
+        values = generator.normal(0, 1, (20, sum(sizes))) + generator.normal(0, 1, sum(sizes))
+        values[:, : sizes[0]] *= spread
+        groups = values[:, : sizes[0]], values[:, sizes[0] :]
+        test = all_together if spread > 1 else max_t  # which alone asks for equal spreads
+        wrong.append((test(*groups).p <= 0.05).any())
+    assert share(wrong) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 400)
+
+
+def test_verdicts_over_seeds_find_what_differs_much():
+    """Of 20 measures one differs by 8 standard deviations between runs, and five and five seeds tell in most runs."""
+    generator, found = drawn(6), []
+    for _ in range(100):
+        values = generator.normal(0, 1, (20, 10))
+        values[3, :5] += 8
+        found.append(all_together(values[:, :5], values[:, 5:]).p[3] <= 0.05)
+    assert share(found) > 0.8
+
+
+# -- verdicts
+
+
+LABELS = ("small", "large")
+
+
+def measured(name, first, second, over="subsets", **more):
+    return Measured(name=name, over=over, draws=[np.asarray(first, float), np.asarray(second, float)], **more)
+
+
+def made(*rows, labels=LABELS, relations=(), **more):
+    given = {"settings": {"kind": "comparison"}, "num_samples": 200, "num_all_samples": 1437, "num_subsets": 4}
+    found = compared(labels, rows, relations, **(given | more))
+    assert found.problems() == []
+    return found
+
+
+WAVE = np.array([1.0, -1.0, 0.5, -0.5])
+
+
+def test_a_minimum_against_itself_or_a_copy_is_not_resolved():
+    draws = 5 + WAVE
+    for copy in (draws, draws * (1 + 1e-6), draws + 1e-7 * WAVE):
+        found = made(
+            measured("trace", draws, copy),
+            Measured(name="norm", over="none", value=[copy[0], draws[0]]),
+            Measured(name="probed", over="probes", value=[copy[0], draws[0]], error=[0.0, 0.0]),
+        )
+        assert (found.verdict == NOT_RESOLVED).all()
+        assert found.reason(0, 0) == "equal within rounding"
+        groups = {label: [str(i) for i in range(4)] for label in LABELS}
+        assert (made(measured("trace", draws, copy, "seeds"), groups=groups).verdict == NOT_RESOLVED).all()
+
+
+def test_verdicts_follow_from_intervals():
+    found = made(
+        measured("clear", 5 + WAVE, 9 + WAVE * 1.1),
+        measured("unclear", 5 + WAVE, 5.1 - WAVE),
+        measured("coarse", 5 + WAVE, 5.01 + WAVE * 1.001, resolution=0.1),
+        measured("alike", [0.5] * 4, [0.51] * 4),
+        Measured(name="exact", over="none", value=[3.0, 2.0]),
+        Measured(name="probed", over="probes", value=[3.0, 2.0], error=[0.1, 0.1], freedom=[9, 9]),
+        measured("missing", 5 + WAVE, [NAN] * 4, reasons={"large": "did not converge"}),
+        measured("other", 5 + WAVE, 9 + WAVE, incomparable="other networks"),
+        measured("single", [5.0], [9.0]),
+        level=0.95,
+    )
+    codes = [SECOND, NOT_RESOLVED, NOT_RESOLVED, NOT_RESOLVED, FIRST, FIRST, NOT_COMPARABLE, NOT_COMPARABLE, 1]
+    assert found.verdict[:, 0].tolist() == codes
+    assert found.verdict_text(0, 0) == "large higher"
+    assert found.verdict_text(4, 0) == "small higher"
+    assert found.reason(1, 0) == "the interval of the difference holds zero"
+    assert found.reason(2, 0) == "equal within what the solver resolves"
+    assert "no spread" in found.reason(3, 0)
+    assert found.reason(6, 0) == "large: did not converge"
+    assert found.reason(7, 0) == "other networks"
+    assert found.reason(8, 0) == "no interval: fewer than two subsets"
+    assert found.value[6, 0] == 5  # what is known of the other label stays
+
+
+def test_over_seeds_all_measures_count_together_and_few_seeds_are_said():
+    generator = drawn(8)
+    rows = [measured("one", 5 + WAVE, 8 + WAVE * 0.9, "seeds")]
+    rows += [measured(f"m{i}", *generator.normal(0, 1, (2, 4)), "seeds") for i in range(20)]
+    groups = {label: [f"{label}-{i}" for i in range(4)] for label in LABELS}
+    together, alone = made(*rows, groups=groups), made(rows[0], groups=groups)
+    assert alone.verdict_text(0, 0) == "large higher"
+    assert (alone.method, alone.exchanges, alone.exact) == ("max-t", 70, True)
+    assert together.verdict_text(0, 0) == "not resolved"
+    assert "over all measures together" in together.reason(0, 0)
+    few = made(measured("one", WAVE[:3], 8 + WAVE, "seeds"), groups={"small": ["a"] * 3, "large": ["b"] * 4})
+    assert few.method == "welch"
+    assert few.verdict_text(0, 0) == "large higher"
+    assert any("Fewer than 4 seeds in a group (small 3)" in line for line in sheet.notes(few))
+    with pytest.raises(InputError, match="whole runs"):
+        made(rows[0], measured("two", np.ones(5), np.ones(5), "seeds"), groups=groups)
+
+
+def test_three_minima_are_compared_by_pair():
+    draws = [5 + WAVE, 9 + WAVE * 1.1, 5 - WAVE]
+    found = made(Measured(name="trace", over="subsets", draws=draws), labels=("a", "b", "c"))
+    assert found.pairs == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert [found.verdict_text(0, k) for k in range(3)] == ["b higher", "not resolved", "b higher"]
+    as_json = sheet.as_json(found)["measures"][0]
+    assert as_json["verdict"]["a vs b"] == "b higher"
+    assert as_json["difference"]["b vs c"]["value"] == pytest.approx(4)
+
+
+@pytest.mark.parametrize("labels", [("one",), ("one", "one")])
+def test_labels_must_differ(labels):
+    with pytest.raises(InputError, match="2 labels that differ"):
+        made(Measured(name="norm", over="none", value=[1.0] * len(labels)), labels=labels)
+
+
+def test_measures_must_bring_what_their_intervals_are_over():
+    for wrong in (
+        Measured(name="norm", over="subsets", value=[1.0, 2.0]),
+        Measured(name="norm", over="elsewhere", value=[1.0, 2.0]),
+        Measured(name="norm", over="none", value=[1.0]),
+    ):
+        with pytest.raises(InputError, match="norm"):
+            made(wrong)
+
+
+def test_contradictions_are_told():
+    found = made(measured("trace", 5 + WAVE, 9 + WAVE * 1.1))
+    for wrong, told in (
+        ({"verdict": np.array([[FIRST]], np.uint8)}, "counts as higher"),
+        ({"low": found.high + 1}, "outside its interval"),
+        ({"verdict": np.array([[NOT_COMPARABLE]], np.uint8)}, "not comparable"),
+        ({"difference": found.difference * NAN}, "missing"),
+        ({"titles": ()}, "not equally many"),
+        ({"second": np.array([0])}, "not those of the labels"),
+    ):
+        assert told in " ".join(replace(found, **wrong).problems())
+
+
+def test_what_is_not_on_equal_footing_is_told():
+    rows = [measured("train-loss", 5 + WAVE, 9 + WAVE * 1.1), measured("trace", 5 + WAVE, 9 + WAVE)]
+    footing = {
+        "small": Footing(l2=0.0, architecture="mlp", loss=1.0, gradient_norm=1e-3, eigenvalue=10.0),
+        "large": Footing(l2=1e-4, architecture="mlp wide", loss=1.0, gradient_norm=2.0, eigenvalue=10.0),
+    }
+    lines = made(*rows, footing=footing, moved={"trace": 42.0}).warnings
+    expected = (
+        "penalty l2 differs",
+        "networks differ",
+        "large is not at a minimum",
+        "train losses differ",
+        "trace x 42",
+    )
+    assert len(lines) == len(expected)
+    assert all(words in line for words, line in zip(expected, lines, strict=True))
+    assert "would take 0.2 of its loss" in lines[2]
+    even = {label: footing["small"] for label in LABELS}
+    assert made(measured("train-loss", 5 + WAVE, 5 + WAVE), footing=even).warnings == ()
+
+
+# -- the sheet and the page
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        ((12.345, 11.1, 13.59), "12.3 +- 1.2"),
+        ((0.4305, 0.36, 0.51), "0.430 (0.360 to 0.510)"),
+        ((1.2345e-5, 1.1e-5, 1.369e-5), "(1.23 +- 0.13)e-5"),
+        ((1.2345e-5, NAN, NAN), "1.234e-5"),
+        ((1480.0, 1359.0, 1601.0), "1480 +- 120"),
+        ((0.0, -0.0, 0.0), "0 +- 0"),
+        ((-81.9, -90.3, -73.5), "-81.9 +- 8.4"),
+        ((NAN, NAN, NAN), "-"),
+        ((3.0, NAN, NAN), "3"),
+    ],
+)
+def test_numbers_end_where_their_intervals_say(ends, text):
+    assert sheet.number(*ends) == text
+
+
+def awkward():
+    rows = [
+        measured("trace", 5 + WAVE, 9 + WAVE * 1.1, unit="loss/param^2", section="curvature & co", scaling="raw"),
+        measured("filter-trace", 5 + WAVE, 5 - WAVE, section="curvature & co", scaling="invariant", value=[5.1, 5.2]),
+        Measured(name="norm", over="none", value=[3.0, 2.0], unit="param", section="params"),
+        measured("flat", 5 + WAVE, [NAN] * 4, reasons={"b|2%": "none"}, section="params"),
+    ]
+    relations = [Relation(name="barrier", values=[Interval(1.9, 1.8, 2.0)], unit="loss")]
+    return made(*rows, labels=("a_1", "b|2%"), relations=relations, warnings=("they differ",))
+
+
+def test_the_sheet_of_two_checkpoints_speaks_of_these_alone():
+    text = sheet.as_text(awkward())
+    assert "these 2 checkpoints, a_1 and b|2%" in text
+    assert "batch size" not in text
+    assert "warning: they differ" in text
+    assert "flat, a_1 vs b|2%: not comparable: b|2%: none." in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["norm", "(param)", "-", "3", "2", "1", "a_1", "higher"] in rows
+    assert ["barrier", "(loss)", "1.90", "+-", "0.10"] in rows
+    assert max(len(line) for line in text.splitlines()) < 140
+
+
+def test_latex_and_markdown_are_escaped():
+    latex, markdown = sheet.as_latex(awkward()), sheet.as_markdown(awkward())
+    assert r"a\_1 - b\textbar{}2\%" in latex
+    assert r"\emph{curvature \& co}" in latex
+    assert r"trace (loss/param$^{2}$)" in latex
+    assert r"$5.0 \pm 1.5$" in latex
+    for line in latex.splitlines():
+        assert line.count("{") == line.count("}") or "resizebox" in line or "end{tabular}}" in line
+    assert sheet.escaped(r"\~x^y{}#$<") == (r"\textbackslash{}\textasciitilde{}x\textasciicircum{}y\{\}\#\$\textless{}")
+    assert r"b\|2%" in markdown
+    widths = {line.replace(r"\|", "").count("|") for line in markdown.splitlines() if line.startswith("| ")}
+    assert len(widths) == 2  # the measures, and the pairs
+
+
+def test_json_has_what_programs_are_promised():
+    found = json.loads(json.dumps(sheet.as_json(awkward()), allow_nan=False))
+    first = found["measures"][0]
+    assert {"name", "unit", "values", "difference", "verdict"} <= set(first)
+    assert set(first["values"]["a_1"]) == {"value", "low", "high", "full"}
+    assert first["difference"]["value"] == pytest.approx(-4)
+    assert first["verdict"] == "b|2% higher"
+    assert found["measures"][3]["values"]["b|2%"]["value"] is None
+    assert found["pairs"][0]["values"]["a_1 vs b|2%"]["high"] == 2
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_the_page_is_drawn_the_same_twice(labels):
+    def page():
+        names = ("small", "a label that is long", "c")[:labels]
+        draws = [5 + WAVE, 90 + WAVE * 40, 5 - WAVE][:labels]
+        rows = [Measured(name=f"m{i}", over="subsets", draws=draws, section=f"{i // 9}") for i in range(25)]
+        rows += [Measured(name="gone", over="none", value=[1.0] * (labels - 1) + [NAN], scaling="invariant")]
+        pairs = labels * (labels - 1) // 2
+        found = made(*rows, labels=names, relations=[Relation(name="cosine", values=[Interval(0.1, NAN, NAN)] * pairs)])
+        with style():
+            figure = plt.figure()
+            draw_comparison(found, *comparison_axes(found, figure))
+            assert figure.get_size_inches()[1] < 9
+            image = io.BytesIO()
+            figure.savefig(image, format="png", metadata={"Software": None})
+        return image.getvalue()
+
+    assert page() == page()
