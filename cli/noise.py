@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
-from .computing import bar, checked_store, numerical_as_json, obtain, on_test, present
+from .computing import bar, checked_store, fields_of, numerical_as_json, obtain, on_test, present
 
 if TYPE_CHECKING:
     from landscape.results import BatchErrors, GradientNoise
@@ -94,12 +94,14 @@ def _noise(
     also: dict[str, Any] = on_test(minimum)
     lines = _text(result, per_layer)
     if errors:
-        found = _errors(store, minimum, asked.seed, overwrite=overwrite)
+        found, origin = _errors(store, minimum, asked.seed, overwrite=overwrite)
         lines += _law(found)
+        also |= {"errors": fields_of(found)} if as_json else {}
+        provenance = {**provenance, **{key: origin[key] for key in ("not_saved",) if key in origin}}
     return present(result, minimum.label, provenance, lines, as_json, also)
 
 
-def _errors(store: Store | None, minimum: Minimum, seed: int, *, overwrite: bool) -> BatchErrors:
+def _errors(store: Store | None, minimum: Minimum, seed: int, *, overwrite: bool) -> tuple[BatchErrors, dict[str, Any]]:
     """The errors of batches at the same minimum, found or computed."""
     from landscape.noise import DRAWS, batch_errors, errors_settings
     from landscape.results import BatchErrors
@@ -109,9 +111,9 @@ def _errors(store: Store | None, minimum: Minimum, seed: int, *, overwrite: bool
             return batch_errors(minimum.objective, seed=seed, progress=update)
 
     identity = errors_settings(minimum.objective, seed=seed)
-    found, _ = obtain(store, minimum.label, identity, compute, minima=[minimum], overwrite=overwrite)
+    found, origin = obtain(store, minimum.label, identity, compute, minima=[minimum], overwrite=overwrite)
     assert isinstance(found, BatchErrors)
-    return found
+    return found, origin
 
 
 def _text(found: GradientNoise, per_layer: bool) -> list[str]:

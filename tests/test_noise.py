@@ -151,8 +151,13 @@ def test_estimates_are_unbiased_over_500_draws():
     for name, truth in truths.items():
         values = np.array([getattr(result, name) for result in found])
         # tr(Sigma^2) takes deviations from the mean of the same samples: to first order in 1/N
-        bias = truth * 3 / 12 if name == "trace_covariance_squared" else 0.0
-        assert abs(values.mean() - truth) < 3 * values.std() / math.sqrt(len(values)) + bias, name
+        assert abs(values.mean() - truth) < 3 * values.std() / math.sqrt(len(values)), name
+
+
+def test_the_trace_of_the_squared_covariance_of_many_params_from_few_samples():
+    found = many(gaussian(16, torch.zeros(600).double(), torch.ones(600).double()), 60)
+    values = np.array([result.trace_covariance_squared for result in found])
+    assert abs(values.mean() - 600) < 4 * values.std() / math.sqrt(len(values)) + 60  # it is never below zero
 
 
 def laplace(count, mean, scale):
@@ -439,6 +444,21 @@ def test_users_losses_and_dict_batches():
         assert found.b_simple_low == pytest.approx(plain.b_simple_low, rel=1e-8)
 
 
+@pytest.mark.parametrize("count", [60, 200])
+def test_batches_have_curvature_and_cosine_too(count):
+    torch.manual_seed(8)
+    model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)).double()
+    data = torch.randn(count, 3, dtype=torch.float64), torch.randint(2, (count,))
+    objective = Objective(model, "cross_entropy", data, dtype="float64")
+    exact, rough = (gradient_noise(objective, full=True, route=route) for route in ("norms", "batches"))
+    together = math.hypot(exact.trace_hessian_covariance_stderr, rough.trace_hessian_covariance_stderr)
+    spread = exact.trace_hessian_covariance * rough.trace_covariance_stderr / rough.trace_covariance
+    assert abs(exact.trace_hessian_covariance - rough.trace_hessian_covariance) < 4 * (together + spread)
+    if count == 60:  # batches of one sample, in another order
+        assert rough.cosine == pytest.approx(exact.cosine, rel=1e-8)
+        assert rough.trace_covariance == pytest.approx(exact.trace_covariance, rel=1e-8)
+
+
 def test_a_block_of_params():
     model, data = small_network()
     whole = gradient_noise(Objective(model, "cross_entropy", data, dtype="float64"))
@@ -467,6 +487,9 @@ def test_refusals_say_the_way_out():
         gradient_noise(Objective(model, "cross_entropy", data, dtype="float64", bn="batch", bn_batch=8))
     with pytest.raises(InputError, match="at least 2 samples"):
         gradient_noise(of_gradients(torch.ones(1, 3, dtype=torch.float64)))
+    without = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 3)).double()
+    with pytest.raises(InputError, match="track_running_stats=True"):
+        gradient_noise(Objective(without, "cross_entropy", data, dtype="float64"))
     attention = Objective(Attention().double(), "cross_entropy", (tokens(), data[1]), dtype="float64")
     with pytest.raises(InputError, match="MultiheadAttention"):
         gradient_noise(attention, route="norms")

@@ -53,9 +53,10 @@ def curvature(
 ) -> Curvature:
     """tr(H Sigma) and G'HG = g'Hg - tr(H Sigma)/N at this point (McCandlish et al. 2018, section 2.2).
 
-    tr(H Sigma) is the mean of v'Hv over `probes` combinations v = sum_k e_k r_k / sqrt(K - 1) with random signs e_k,
+    tr(H Sigma) is the mean of v'Hv over `probes` combinations v of the deviations r_k with random signs,
     whose mean vv' is the estimate of Sigma; where there are no more params than probes, the exact one. Each costs a
-    gradient pass and a product. NumericalError where the self-check contradicts the product.
+    gradient pass and a product. The error of G'HG is that of g, H taken as known. NumericalError where the self-check
+    contradicts the product.
     """
     hessian = Hessian(objective, hvp=hvp, memory=memory)
     check = hessian.self_check(seed)
@@ -64,7 +65,7 @@ def curvature(
     if objective.layout.size <= probes:
         values, used = _exact(objective, route, hessian, found), 0
     else:
-        values, used = _signed(objective, hessian, found, probes, seed, progress), probes
+        values, used = _signed(objective, route, hessian, found, probes, seed, progress), probes
     trace = float(values.mean())
     stderr = float(values.std()) / math.sqrt(used) if used > 1 else 0.0
     influence = _along(objective, route, found, image)
@@ -82,7 +83,13 @@ def curvature(
 
 
 def _signed(
-    objective: Objective, hessian: Hessian, found: Moments, probes: int, seed: int, progress: Progress | None
+    objective: Objective,
+    route: Route,
+    hessian: Hessian,
+    found: Moments,
+    probes: int,
+    seed: int,
+    progress: Progress | None,
 ) -> Tensor:
     """v'Hv of each probe (m,)."""
     generator = torch.Generator().manual_seed(seed)
@@ -92,9 +99,9 @@ def _signed(
     while len(values) < probes:
         vectors = []
         for _ in range(min(block, probes - len(values))):
-            signs = torch.randint(0, 2, (objective.num_samples,), generator=generator, dtype=torch.float64) * 2 - 1
-            total = combination(objective, signs / found.mean_weight) - float(signs @ found.weights) * of_loss
-            vectors.append(total / math.sqrt(objective.num_samples - 1))
+            signs = torch.randint(0, 2, (found.units,), generator=generator, dtype=torch.float64) * 2 - 1
+            total = combination(objective, route, signs / found.mean_weight) - float(signs @ found.weights) * of_loss
+            vectors.append(total * math.sqrt(found.num_samples / (found.units * (found.units - 1))))
         matrix = torch.stack(vectors, 1)
         images = hessian.matmat(matrix.to(objective.dtype)).double()
         values += (matrix * images).sum(0).cpu().unbind()

@@ -58,8 +58,19 @@ class Moments:
 
     @property
     def trace_squared(self) -> float:
-        """tr(Sigma^2) = (N/K)^2 sum_kl (r_k . r_l)^2 / (K (K - 1)), k != l."""
-        return self.pairs / (self.units * (self.units - 1)) * (self.num_samples / self.units) ** 2
+        """tr(Sigma^2), of samples."""
+        return self.unit_squares * (self.num_samples / self.units) ** 2
+
+    @property
+    def unit_squares(self) -> float:
+        """tr(Sigma_K^2) of units, from p, the mean over k != l of (r_k . r_l)^2.
+
+        Deviations from a mean of the same units depend on each other: for Gaussian ones (Isserlis 1918) the mean of p
+        is ((1 - 1/K)^2 + 1/K^2) tr(Sigma_K^2) + tr(Sigma_K)^2 / K^2.
+        """
+        count = self.units
+        found = self.pairs / (count * (count - 1)) - (float(self.spread.sum()) / (count - 1) / count) ** 2
+        return max(0.0, found) / ((1 - 1 / count) ** 2 + 1 / count**2)
 
     @property
     def effective_rank(self) -> float | None:
@@ -79,7 +90,7 @@ class Moments:
         norm = 2 * self.along - self.spread / (count - 1)
         together = torch.stack([trace - trace.mean(), norm - norm.mean()])
         found = together @ together.T / (count * (count - 1))
-        quadratic = 2 * self.pairs / (count * (count - 1)) ** 2
+        quadratic = 2 * self.unit_squares / (count * (count - 1))
         return float(found[0, 0]), max(float(found[1, 1]) - quadratic, quadratic), float(found[0, 1])
 
 
@@ -168,7 +179,7 @@ def _pairs(objective: Objective, route: Route, mean: Tensor, spread: Tensor, see
     return total**2 * float(cosines.sum()) / (count * (count - 1))
 
 
-def mean_cosine(objective: Objective, found: Moments) -> float | None:
+def mean_cosine(objective: Objective, route: Route, found: Moments) -> float | None:
     """Mean over pairs of samples of the cosine between their gradients, from those of length one: one gradient pass.
 
     (|sum_k g_k/|g_k||^2 - K) / (K (K - 1)); samples whose gradient is zero are left out, None where less than two are
@@ -179,13 +190,17 @@ def mean_cosine(objective: Objective, found: Moments) -> float | None:
     if count < 2:
         return None
     lengths = found.norms * found.mean_weight
-    total = combination(objective, torch.where(kept, 1 / lengths, torch.zeros_like(lengths)))
+    total = combination(objective, route, torch.where(kept, 1 / lengths, torch.zeros_like(lengths)))
     return float((total @ total - count) / (count * (count - 1)))
 
 
 @memory.recovering
-def combination(objective: Objective, coefficients: Tensor) -> Tensor:
-    """sum_i c_i d s_i/dw (n,) of the samples' summed losses s_i, in float64. One gradient pass."""
+def combination(objective: Objective, route: Route, coefficients: Tensor) -> Tensor:
+    """sum_k c_k d s_k/dw (n,) of the units' summed losses s_k, in the route's order, in float64. One gradient pass."""
+    if route.name == "batches":
+        with objective.running():
+            units = zip(coefficients.tolist(), route.units(), strict=True)
+            return torch.stack([c * single(objective, batch)[0] for c, batch in units]).sum(0)
     parts = [part.requires_grad_() for part in objective.parts()]
     gradient = torch.zeros(objective.layout.size, dtype=torch.float64, device=objective.device)
     coefficients = coefficients.to(objective.device)

@@ -3,7 +3,7 @@
 Where batches are cut into micro-batches (for DistributedDataParallel see `NoiseScale.ddp_hook`):
 
     noise, params = NoiseScale(), list(model.parameters())
-    for inputs, targets in loader:
+    for inputs, targets in loader:  # batches of one size, a multiple of 4: drop_last=True
         parts = zip(inputs.chunk(4), targets.chunk(4))
         gradients = (torch.autograd.grad(loss(model(x), y), params) for x, y in parts)
         for param, mean in zip(params, noise.update_from(gradients, small=len(inputs) // 4)):

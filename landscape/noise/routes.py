@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from .. import passes
+from .. import memory, passes
 from ..data import Batch, Samples
 from ..data.samples import cut, length, named
 from ..errors import InputError, UsageError, one_line
+from ..execution import BATCH_NORMS
 from ..objective import Objective
 from ..operators.outputs import sample_totals
 from ..vectors import flatten
@@ -177,6 +178,12 @@ def route_of(objective: Objective, name: str, seed: int) -> tuple[Route, str]:
         raise UsageError(f"a route is auto, {', '.join(ROUTES)}, got {name!r}")
     if objective.bn == "batch":
         raise InputError("with --bn batch samples share statistics and have no gradients of their own; use --bn eval")
+    unknown = [m for m in objective.model.modules() if isinstance(m, BATCH_NORMS) and m.running_mean is None]
+    if unknown:
+        raise InputError(
+            f"a {type(unknown[0]).__name__} without stored statistics lets samples share those of their batch, so that "
+            "they have no gradients of their own; make it with track_running_stats=True"
+        )
     alone = _alone(objective)
     reasons = []
     for candidate in ROUTES if name == "auto" else (name,):
@@ -185,7 +192,7 @@ def route_of(objective: Objective, name: str, seed: int) -> tuple[Route, str]:
             if candidate != "batches":
                 _compare(route, alone, seed)
         except (InputError, RuntimeError, NotImplementedError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
+            if memory.out_of_memory(error):
                 raise
             if name != "auto":
                 raise InputError(f"--route {name} does not do here: {one_line(error)[:200]}; leave it out") from error

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from .. import memory as memory_of
 from ..errors import UsageError
 from ..objective import Objective
 from ..results import GradientNoise, Status
@@ -100,13 +101,17 @@ def gradient_noise(
     training = {"batch_size": batch_size, "learning_rate": learning_rate, "momentum": momentum}
     training["train_samples"] = train_samples
     settings = noise_settings(objective, **chosen, **training, seed=seed, hvp=hvp)
-    way, _ = route_of(objective, route, seed)
+    way, _ = memory_of.recovering(route_of)(objective, route, seed)
     found = moments(objective, way, seed, progress)
     with_products: dict[str, Any] = {"seed": seed, "hvp": hvp, "memory": memory}
     bent = None
     if full:
-        bent = curvature(objective, way, found, probes=probes, level=level, progress=progress, **with_products)
-    eigen = covariance_spectrum(objective, way, found, spectrum, **with_products) if spectrum else None
+        bent = memory_of.recovering(curvature)(
+            objective, way, found, probes=probes, level=level, progress=progress, **with_products
+        )
+    eigen = None
+    if spectrum:
+        eigen = memory_of.recovering(covariance_spectrum)(objective, way, found, spectrum, **with_products)
     return _result(objective, way, found, bent, eigen, level, settings, training)
 
 
@@ -133,7 +138,7 @@ def _result(
     of_loss = found.gradient - objective.l2 * objective.params.double().cpu()
     own = float(of_loss @ of_loss)
     return GradientNoise(
-        status=Status.COMPLETE if math.isfinite(high) else Status.NOT_RESOLVED,
+        status=_status(high, eigen),
         settings=settings,
         b_simple=trace / norm if norm > 0 else None,
         b_simple_low=low,
@@ -147,7 +152,7 @@ def _result(
         trace_covariance_squared=found.trace_squared,
         effective_rank=found.effective_rank,
         diversity=((samples - 1) * trace + samples * own) / (samples**2 * own) if own > 0 else math.inf,
-        cosine=mean_cosine(objective, found) if way.unit_size == 1 else None,
+        cosine=mean_cosine(objective, way, found) if way.unit_size == 1 else None,
         loss=found.loss,
         num_params=objective.layout.size,
         num_samples=samples,
@@ -166,6 +171,12 @@ def _result(
         rank=None if eigen is None else eigen.rank,
         spectrum_method=None if eigen is None else eigen.method,
     )
+
+
+def _status(high: float, eigen: CovarianceSpectrum | None) -> Status:
+    if eigen is not None and not eigen.converged:
+        return Status.NOT_CONVERGED
+    return Status.COMPLETE if math.isfinite(high) else Status.NOT_RESOLVED
 
 
 def _of_curvature(bent: Curvature | None, norm: float, batch_size: int | None) -> dict[str, Any]:

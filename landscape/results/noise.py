@@ -60,8 +60,10 @@ class GradientNoise(Result):
     b_noise_high: float | None = quantity("upper end of its interval", unit="samples", optional=True)
     trace_hessian_covariance: float | None = quantity("tr(H Sigma)", optional=True)
     trace_hessian_covariance_stderr: float | None = quantity("its standard error over probes", optional=True)
-    gradient_curvature: float | None = quantity("G'HG, unbiased: may be negative", optional=True)
-    gradient_curvature_stderr: float | None = quantity("its standard error over samples", optional=True)
+    gradient_curvature: float | None = quantity("g'Hg less tr(H Sigma)/N: may be negative", optional=True)
+    gradient_curvature_stderr: float | None = quantity(
+        "its standard error over samples, H taken as known", optional=True
+    )
     eps_max: float | None = quantity("best learning rate without noise, |G|^2 / G'HG", optional=True)
     eps_opt: float | None = quantity("best learning rate at the batch size, eps_max / (1 + b_noise / B)", optional=True)
     num_probes: int | None = quantity("random products behind tr(H Sigma)", optional=True)
@@ -82,7 +84,7 @@ class GradientNoise(Result):
 
     def problems(self) -> list[str]:
         resolved = self.b_simple is not None and self.b_simple_high is not None
-        if (self.status == Status.NOT_RESOLVED) == resolved:
+        if self.status != Status.NOT_CONVERGED and (self.status == Status.NOT_RESOLVED) == resolved:
             return [f"the status is {self.status}, but the interval of b_simple has {'an' if resolved else 'no'} end"]
         return []
 

@@ -264,8 +264,9 @@ def _at(objective: Objective, trainer: Trainer) -> Objective:
 
 def _moment(update: int, found: GradientNoise) -> Moment:
     low = found.b_simple_low if math.isfinite(found.b_simple_low) else 0.0
-    value = max(low, 0.0) if found.b_simple is None else found.b_simple
     resolved = found.b_simple is not None and found.b_simple_high is not None
+    # an estimate whose interval has no upper end is no bound: what can be relied on is the lower end
+    value = found.b_simple if resolved and found.b_simple is not None else max(low, 0.0)
     return Moment(update, value, low, found.b_simple_high, resolved)
 
 

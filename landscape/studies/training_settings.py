@@ -21,7 +21,7 @@ def training_settings(
     """
     if recipe is not None:
         schedule = Schedule(recipe, train_samples)
-        batch_size = batch_size or schedule.first_batch_size
+        batch_size = schedule.first_batch_size if batch_size is None else batch_size
         if recipe.optimizer == "sgd":
             own = schedule.peak * (schedule.first_batch_size if recipe.reduction == "sum" else 1)
             learning_rate = own if learning_rate is None else learning_rate

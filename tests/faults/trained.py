@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -9,7 +10,7 @@ import time
 
 from .common import Count, Failures, temporaries
 
-SAVE_EVERY = 0.01  # seconds between two states, so that a kill may meet a save
+SAVE_EVERY = 0.01  # seconds between two states, so that a kill at a random time may meet a save
 PATIENCE = 120.0
 
 
@@ -19,9 +20,12 @@ def killed_training(size, seed, folder):
 
     torch.set_num_threads(1)  # a fork has no other threads
     from landscape.data import load_data
+    from landscape.studies import runs
 
     known = {"digits": load_data("digits")}
-    from regimes import REGIMES
+    from regimes import REGIMES, recipe_of
+
+    runs.run(recipe_of("plain"), None, splits=known["digits"], device="cpu")  # what torch imports at first use, once
 
     chance, failures, kills, saving, names = random.Random(seed), Failures(), 0, 0, list(REGIMES)
     whole = {}
@@ -97,9 +101,10 @@ def _train(name, path, known, at):
         recipe = recipe_of(name)
         extras = runs.Extras(each_update=True)
         splits = known.get(recipe.data)
-        runs.run(
-            recipe, path, resume=True, stop=stop, extras=extras, splits=splits, save_every=SAVE_EVERY, device="cpu"
-        )
+        every = SAVE_EVERY
+        if at is not None:  # a state before each update, on a machine of any speed
+            every, runs.SHARE = 0.0, math.inf
+        runs.run(recipe, path, resume=True, stop=stop, extras=extras, splits=splits, save_every=every, device="cpu")
         code = 0
     finally:
         os._exit(code)
