@@ -31,6 +31,7 @@ COMMANDS = {
     "plane": ("plane", "Loss over a plane: around a minimum, through minima, along a run."),
     "path": ("path", "Train a curve between two minima; loss along it."),
     "rescale": ("rescale", "Write a rescaled copy of a ReLU network: the same function at other params."),
+    "compare": ("compare", "Compare minima or groups of runs: intervals, verdicts, what misleads."),
     "figure": ("figure", "Draw what a result file holds."),
     "show": ("show", "List what a result file holds."),
     "verify": ("verify", "Check a result file."),

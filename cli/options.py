@@ -171,8 +171,8 @@ def request(
             raise UsageError(f"{name} must be at least 1, got {value}")
     if not 0 <= l2 < math.inf:
         raise UsageError(f"--l2 must be finite and not negative, got {l2}")
-    if any(not label or "/" in label or label in (".", "..") or not label.isprintable() for label in labels):
-        raise UsageError("a --label must be a printable name without '/'")
+    for label in labels:
+        check_label(label)
     budget = None if memory is None else parse_memory(memory)
     model_arguments, data_arguments = parse_arguments(model_args), parse_arguments(data_args)
     from landscape.studies.measured import Request
@@ -199,6 +199,12 @@ def request(
         memory=budget,
         normalize_logits=normalize_logits,
     )
+
+
+def check_label(label: str, option: str = "--label") -> None:
+    """Refuses what cannot be a group's name in a file."""
+    if not label or "/" in label or label in (".", "..") or not label.isprintable():
+        raise UsageError(f"a {option} must be a printable name without '/'")
 
 
 def check_kind(kind: str | None) -> None:

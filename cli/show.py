@@ -204,4 +204,8 @@ def _summary(result: Any) -> str:
             return f"{len(result.batch_size)} batch sizes to loss {result.target:.4g}: b_crit {critical}"
         case results.BatchSizes():
             return f"{len(result.batch_size)} batch sizes, knee {result.knee}, fastest {result.fastest}"
+        case results.Comparison():
+            higher = int((result.verdict > 1).sum())
+            labels = ", ".join(result.labels)
+            return f"{len(result.measures)} measures of {labels}: {higher} of {result.verdict.size} verdicts resolved"
     return ""

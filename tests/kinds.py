@@ -5,6 +5,7 @@ import numpy as np
 from landscape.results import (
     BatchErrors,
     BatchSizes,
+    Comparison,
     Density,
     Eigenpairs,
     Eigenvectors,
@@ -406,9 +407,36 @@ def batch_sizes(tag=0, **changed):
     return as_it_is(BatchSizes(**(fields | changed)))
 
 
+def comparison(tag=0, **changed):
+    of_labels, of_pairs = np.array([[1 / 3, -0.0], [np.nan, 5e-324]]), np.array([[np.nan], [-np.inf]])
+    names = ("train-loss", "trace")
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "comparison", "tag": tag},
+        **{"labels": ("small", "é"), "measures": names, "titles": names, "units": ("loss", "1")},
+        **{"sections": ("a", "b"), "scaling": ("function", "raw"), "over": ("subsets", "none")},
+        **dict.fromkeys(("value", "low", "high", "full"), of_labels),
+        "draws": np.stack([of_labels, of_labels], axis=2),
+        **{"first": np.array([0]), "second": np.array([1])},
+        **dict.fromkeys(("difference", "difference_low", "difference_high", "resolution", "p_value"), of_pairs),
+        "verdict": np.array([[0], [3]], dtype=np.uint8),
+        **{"reasons": {"trace": {"small vs é": "why"}}, "relations": ("barrier",), "relation_titles": ("barrier",)},
+        **{"relation_units": ("loss",), "layers": {"cosine": {"small vs é": {"0.weight": 0.5}}}},
+        **dict.fromkeys(("relation_value", "relation_low", "relation_high"), np.array([[1e300]])),
+        **{"warnings": ("one", "two"), "level": 0.95, "method": "max-t", "exchanges": 70, "exact": True},
+        **{"num_subsets": 2, "num_samples": 10, "num_all_samples": 20, "groups": {"small": ["a"], "é": ["b"]}},
+        **{"differing": {"batch_size": {"small": [16], "é": [256]}}, "alpha": AWKWARD[:2]},
+        **{"slice_loss": of_labels, "t": AWKWARD[-2:]},
+        **dict.fromkeys(("between_loss", "aligned_loss"), of_labels[:1]),
+        "cells": {"small": {"all": {"trace": [1.5, None, None, 0.0]}}},
+    }
+    return as_it_is(Comparison(**(fields | changed)))
+
+
 MAKERS = {
     "batch-errors": batch_errors,
     "batch-size": batch_sizes,
+    "comparison": comparison,
     "noise": gradient_noise,
     "trade-off": trade_off,
     "density": density,
@@ -439,6 +467,17 @@ NONES = {
         "cheapest",
         "efficient",
         "price_per_hour",
+    ),
+    "comparison": (
+        "draws",
+        "p_value",
+        "exchanges",
+        "exact",
+        "alpha",
+        "slice_loss",
+        "t",
+        "between_loss",
+        "aligned_loss",
     ),
     "noise": (
         *("b_simple", "b_simple_high", "effective_rank", "cosine", "b_noise", "b_noise_low", "b_noise_high"),

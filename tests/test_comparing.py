@@ -13,7 +13,6 @@ from torch import nn
 from landscape import Objective, rescale
 from landscape.checkpoint import load_checkpoint, save_checkpoint
 from landscape.comparing import similarity
-from landscape.comparing.footing import footing, loss_difference
 from landscape.comparing.pairs import OTHER_PARAMS, measure_pair, predictions, refuse_other_samples, wilson
 from landscape.comparing.points import NO_CLASSES, NO_START, NO_TEST, Point, Value, measure_point
 from landscape.comparing.similarity import cka
@@ -267,7 +266,6 @@ def test_other_architectures_are_compared_by_what_needs_no_common_params():
     found = measure_pair(one, other, "cka")
     assert 0 < found.value < 1
     assert not found.layers
-    assert any("architectures differ" in line for line in footing({"one": one, "other": other}, ["trace"]))
 
 
 def test_other_samples_and_other_classes_are_refused():
@@ -449,37 +447,10 @@ def test_points_of_subsets_have_probes_of_their_own(digits):
     assert not POINTS["param-norm"].of_samples
 
 
-# ---- footing
-
-
-def test_the_footing_tells_what_the_minima_differ_in(digits):
-    small_ = point(minima(SMALL)[0])
-    points = {"small": small_, "large": digits}
-    lines = footing(points, ["train-loss", "trace"], {"small": 0.0, "large": 5e-4})
-    difference, error = loss_difference(small_, digits)
-    assert difference == pytest.approx(small_.objective.value() - digits.objective.value())
-    assert 0 < error < abs(difference)
-    assert [line.split(" ")[0] for line in lines] == ["train", "weight", "a"]
-    assert "small 1.31e-05" in lines[0]
-    assert "trace" in lines[2]
-    assert "train-loss" not in lines[2]
-    assert footing({"small": small_, "copy": small_}, ["train-loss"], {"small": 0.0, "copy": None}) == ()
-
-
-def test_a_point_that_is_no_minimum_is_told(digits):
-    generator = torch.Generator().manual_seed(0)
-    away = digits.objective.params + 0.3 * torch.randn(digits.objective.layout.size, generator=generator, dtype=DTYPE)
-    points = {"minimum": digits, "away": moved(digits, digits.objective.at(away))}
-    (line,) = [line for line in footing(points, []) if "converged" in line]
-    assert line.startswith("away has not converged: its gradient, ")
-    found = points["away"].noise()
-    assert f"{math.sqrt(found.num_samples / found.b_simple):.1f} times the error that 150 samples" in line
-
-
-def test_a_saddle_is_told():
-    bent = quadratic(torch.diag(torch.tensor([2.0, -0.5], dtype=DTYPE)), torch.zeros(2, dtype=DTYPE))
-    flat = quadratic(torch.diag(torch.tensor([2.0, -0.1], dtype=DTYPE)), torch.zeros(2, dtype=DTYPE))
-    (line,) = footing({"bent": Point(bent)}, ["eigenvalue-min"])[:1]
-    assert line == "bent is no minimum: its smallest eigenvalue is -0.5, the largest 2"
-    assert not any("no minimum" in line for line in footing({"flat": Point(flat)}, ["eigenvalue-min"]))
-    assert not any("no minimum" in line for line in footing({"bent": Point(bent)}, ["trace"]))
+def test_the_curvature_along_the_gradient_is_that_of_the_matrix():
+    matrix = torch.tensor([[2.0, 0.5], [0.5, -0.25]], dtype=DTYPE)
+    at = torch.tensor([1.0, 2.0], dtype=DTYPE)
+    gradient = matrix @ at
+    expected = float(gradient @ matrix @ gradient / (gradient @ gradient))
+    assert Point(quadratic(matrix, at)).curvature_along() == pytest.approx(expected, rel=1e-9)
+    assert math.isnan(Point(quadratic(matrix, torch.zeros(2, dtype=DTYPE))).curvature_along())

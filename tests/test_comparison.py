@@ -25,7 +25,7 @@ from landscape.comparison import (
     unpaired_difference,
     welch,
 )
-from landscape.draw.comparison import comparison_axes, draw_comparison
+from landscape.draw.comparison import comparison_page, draw_comparison
 from landscape.draw.style import style
 from landscape.errors import InputError
 from landscape.results.comparison import FIRST, NOT_COMPARABLE, NOT_RESOLVED, SECOND
@@ -304,25 +304,63 @@ def test_contradictions_are_told():
         assert told in " ".join(replace(found, **wrong).problems())
 
 
+EVEN = Footing(weight_decay=0.0, architecture="mlp", num_params=9, loss=1.0, gradient_norm=1e-3, curvature=10.0)
+
+
 def test_what_is_not_on_equal_footing_is_told():
-    rows = [measured("train-loss", 5 + WAVE, 9 + WAVE * 1.1), measured("trace", 5 + WAVE, 9 + WAVE)]
-    footing = {
-        "small": Footing(l2=0.0, architecture="mlp", loss=1.0, gradient_norm=1e-3, eigenvalue=10.0),
-        "large": Footing(l2=1e-4, architecture="mlp wide", loss=1.0, gradient_norm=2.0, eigenvalue=10.0),
-    }
-    lines = made(*rows, footing=footing, moved={"trace": 42.0}).warnings
+    rows = [
+        measured("train-loss", 5 + WAVE, 9 + WAVE * 1.1),
+        measured("trace", 5 + WAVE, 9 + WAVE * 1.1, scaling="raw"),
+    ]
+    large = replace(EVEN, weight_decay=1e-4, architecture="mlp wide", num_params=12, gradient_norm=2.0)
+    lines = made(*rows, footing={"small": [EVEN], "large": [large]}).warnings
     expected = (
-        "penalty l2 differs",
-        "networks differ",
-        "large is not at a minimum",
-        "train losses differ",
-        "trace x 42",
+        "weight decay (l2) differs in training (small 0, large 0.0001)",
+        "architectures differ (params: small 9, large 12)",
+        "large is not at a minimum: gradient norm 2, and a step along the gradient would take 0.2 of the loss away",
+        "train losses differ (small 5, large 9)",
+        "a rescaling of layers that changes no output gives raw measures any value (Dinh et al. 2017): trace;",
     )
     assert len(lines) == len(expected)
-    assert all(words in line for words, line in zip(expected, lines, strict=True))
-    assert "would take 0.2 of its loss" in lines[2]
-    even = {label: footing["small"] for label in LABELS}
-    assert made(measured("train-loss", 5 + WAVE, 5 + WAVE), footing=even).warnings == ()
+    assert all(line.startswith(words) for words, line in zip(expected, lines, strict=True))
+    assert made(measured("train-loss", 5 + WAVE, 5 + WAVE), footing=dict.fromkeys(LABELS, [EVEN])).warnings == ()
+
+
+def test_the_share_of_the_loss_above_the_minimum_is_that_of_a_quadratic():
+    # L = 1 + l w^2 / 2 at w: one step along the gradient takes l w^2 / 2 away, all that it lies above the minimum
+    curvature, w = 3.0, 0.2
+    at = replace(EVEN, loss=1 + curvature * w**2 / 2, gradient_norm=curvature * w, curvature=curvature)
+    assert at.decrease == pytest.approx(at.loss - 1)
+    assert replace(at, curvature=-1.0).share == math.inf
+    assert replace(at, gradient_norm=0.0, curvature=NAN, loss=0.0).share == 0
+
+
+def test_a_saddle_and_unconverged_runs_of_a_group_are_told():
+    rows = [
+        Measured(name=name, over="none", value=[value, 2.0])
+        for name, value in (("eigenvalue-max", 2.0), ("eigenvalue-min", -0.5))
+    ]
+    away = replace(EVEN, curvature=-1.0)
+    lines = made(*rows, footing={"small": [EVEN, away, EVEN], "large": [EVEN]}).warnings
+    assert any(line.startswith("1 of 3 runs of small are not at a minimum") for line in lines)
+    saddles = [line for line in full(rows).warnings if "no minimum" in line]
+    assert saddles == ["small is no minimum: its smallest eigenvalue is -0.5, the largest 2"]
+
+
+def full(rows):
+    """A comparison whose values on all samples are known, as those over subsets are."""
+    over = [replace(row, over="subsets", draws=[np.full(3, value) for value in row.value]) for row in rows]
+    return made(*over, footing=dict.fromkeys(LABELS, [EVEN]))
+
+
+def test_one_function_at_other_params_is_told():
+    same, other = 5 + WAVE, 9 + WAVE * 1.1
+    rows = [measured("train-loss", same, same, scaling="function"), measured("trace", same, other, scaling="raw")]
+    (line, _) = made(*rows, footing=dict.fromkeys(LABELS, [EVEN])).warnings
+    assert line.startswith("small and large agree in every measure of the outputs to rounding")
+    assert "trace" in line
+    rows[0] = measured("train-loss", same, same * (1 + 1e-4), scaling="function")
+    assert not any("agree" in line for line in made(*rows, footing=dict.fromkeys(LABELS, [EVEN])).warnings)
 
 
 # -- the sheet and the page
@@ -364,7 +402,7 @@ def test_the_sheet_of_two_checkpoints_speaks_of_these_alone():
     assert "warning: they differ" in text
     assert "flat, a_1 vs b|2%: not comparable: b|2%: none." in text
     rows = [line.split() for line in text.splitlines()]
-    assert ["norm", "(param)", "-", "3", "2", "1", "a_1", "higher"] in rows
+    assert ["norm", "(param)", "3", "2", "1", "a_1", "higher"] in rows
     assert ["barrier", "(loss)", "1.90", "+-", "0.10"] in rows
     assert max(len(line) for line in text.splitlines()) < 140
 
@@ -405,7 +443,7 @@ def test_the_page_is_drawn_the_same_twice(labels):
         found = made(*rows, labels=names, relations=[Relation(name="cosine", values=[Interval(0.1, NAN, NAN)] * pairs)])
         with style():
             figure = plt.figure()
-            draw_comparison(found, *comparison_axes(found, figure))
+            draw_comparison(found, comparison_page(found, figure))
             assert figure.get_size_inches()[1] < 9
             image = io.BytesIO()
             figure.savefig(image, format="png", metadata={"Software": None})

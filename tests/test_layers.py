@@ -10,7 +10,10 @@ import pytest
 ROOT = Path(__file__).parent.parent / "landscape"
 
 LAYERS = (
-    {"errors", "measures", "results", "resume", "files", "digest", "specs", "provenance", "batch_sizes", "trade_off"},
+    {
+        *{"errors", "measures", "results", "resume", "files", "digest", "specs", "provenance", "batch_sizes"},
+        *{"trade_off", "comparison", "sheet"},
+    },
     {"vectors", "models", "data", "losses"},
     {"recipe", "checkpoint", "training", "execution", "passes", "code", "memory", "chunking"},
     {"objective"},
@@ -30,6 +33,7 @@ LAYERS = (
         "sharpness",
         "noise",
     },
+    {"comparing"},
     {"store"},
     {"draw"},
     {"studies"},

@@ -66,8 +66,10 @@ def test_a_file_of_every_version_opens(version):
 
 
 # The version from which on a kind is there, or a field of an older kind.
-SINCE = {"updates": 3, "tracked": 3, "sweep": 3, "layer-lines": 4, "path": 4, "sharpness-series": 5} | dict.fromkeys(
-    ("noise", "batch-errors", "trade-off", "batch-size"), 6
+SINCE = (
+    {"updates": 3, "tracked": 3, "sweep": 3, "layer-lines": 4, "path": 4, "sharpness-series": 5}
+    | dict.fromkeys(("noise", "batch-errors", "trade-off", "batch-size"), 6)
+    | {"comparison": 7}
 )
 OF_SLICES = {"test_loss_stderr", "difference_stderr", "num_samples"}
 NEWER = {

@@ -95,9 +95,21 @@ class Point:
         found = self.test.evaluate()
         return Evaluation(found.loss - float(self.test.penalty()), found.loss_stderr, found.accuracy)
 
+    def gradient(self) -> Tensor:
+        """dL/dw (n,). One gradient pass."""
+        return self.results.once("gradient", lambda: self.objective.value_and_gradient()[1])
+
     def gradient_norm(self) -> float:
-        """|dL/dw|. One gradient pass."""
-        return self.results.once("gradient", lambda: float(self.objective.value_and_gradient()[1].norm()))
+        """|dL/dw|."""
+        return float(self.gradient().norm())
+
+    def curvature_along(self) -> float:
+        """g'Hg / |g|^2, in loss/param^2, of the gradient g; nan where that is zero. A Hessian-vector product."""
+        gradient = self.gradient()
+        squared = float(gradient @ gradient)
+        if squared == 0:
+            return math.nan
+        return float(gradient.double() @ self.objective.hvp(gradient).double()) / squared
 
     def step(self) -> Tensor | None:
         """w - w_0 (n,) in float64; None where the start is not known. InputError where it has other params."""

@@ -3,57 +3,149 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..results.comparison import FIRST, SECOND, Comparison
+from ..results.comparison import FIRST, FUNCTION, NOT_COMPARABLE, RAW, SECOND, Comparison
 
-UNCONVERGED = 0.01  # of the loss, that one step along the gradient would take away
+UNCONVERGED = 0.01  # of the loss, that a step along the gradient would take away
+SADDLE = 0.1  # of the largest eigenvalue: a smallest one so far below zero is no flat direction that training left
 TRAIN_LOSS = "train-loss"  # the measure whose difference the others follow
+LOSSES = (TRAIN_LOSS, "test-loss")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Footing:
-    """What the measures of one label stand on: the penalty, the network, and whether it is a minimum at all."""
+    """What the measures of one minimum stand on: how it was trained, the network, and whether it is a minimum at all.
 
-    l2: float
+    curvature: g'Hg / |g|^2 of the gradient g, in loss/param^2; nan: not known.
+    """
+
+    weight_decay: float | None  # in training; None where no recipe says
     architecture: str  # equal where the networks are
+    num_params: int
     loss: float
-    gradient_norm: float  # of the objective on all samples
-    eigenvalue: float  # the largest of its Hessian; nan where it was not measured
+    gradient_norm: float
+    curvature: float
 
     @property
     def decrease(self) -> float:
-        """|g|^2 / (2 l_max), in loss: what a step of 1 / l_max along the gradient takes from a quadratic at least.
+        """|g|^4 / (2 g'Hg), in loss: what the best step along the gradient takes from the quadratic of the loss.
 
-        It is a lower bound of how far the loss lies above the minimum of its quadratic.
+        So a lower bound of how far the loss lies above that quadratic's minimum; infinite where the loss curves down
+        along the gradient.
         """
-        return self.gradient_norm**2 / (2 * self.eigenvalue) if self.eigenvalue > 0 else math.nan
+        if self.gradient_norm == 0:
+            return 0.0
+        return math.inf if self.curvature <= 0 else self.gradient_norm**2 / (2 * self.curvature)
+
+    @property
+    def share(self) -> float:
+        """That decrease over the loss."""
+        return self.decrease / abs(self.loss) if self.loss else (math.inf if self.decrease else 0.0)
 
 
-def unequal_footing(footing: Mapping[str, Footing], found: Comparison, moved: Mapping[str, float]) -> list[str]:
-    """A line for each reason to read the measures with care: penalties, networks, minima, train losses, rescaling."""
-    lines = []
-    penalties = {label: one.l2 for label, one in footing.items()}
-    if len(set(penalties.values())) > 1:
-        given = ", ".join(f"{label} {l2:g}" for label, l2 in penalties.items())
-        lines.append(f"the penalty l2 differs ({given}): the objectives are not the same function of the params")
-    if len({one.architecture for one in footing.values()}) > 1:
-        lines.append("the networks differ: what grows with the number or the scale of params does not compare")
-    for label, one in footing.items():
-        if one.decrease > UNCONVERGED * abs(one.loss):
-            share = one.decrease / abs(one.loss) if one.loss else math.inf
-            lines.append(
-                f"{label} is not at a minimum: one step along the gradient would take {share:.2g} of its loss away"
-            )
-    if TRAIN_LOSS in found.measures:
-        row = found.measures.index(TRAIN_LOSS)
-        for k, (i, j) in enumerate(zip(found.first, found.second, strict=True)):
-            if found.verdict[row, k] in (FIRST, SECOND):
-                losses = ", ".join(f"{found.labels[at]} {found.value[row, at]:.3g}" for at in (i, j))
-                lines.append(f"the train losses differ ({losses}): curvature follows the loss, whatever the minimum")
-    shown = [f"{name} x {factor:.3g}" for name, factor in moved.items() if name in found.measures]
-    if shown:
-        lines.append(f"rescaling, which leaves the function as it is, moves {', '.join(shown)}: theirs is no property")
-        lines[-1] += " of the function alone"
-    return lines
+def unequal_footing(footing: Mapping[str, Sequence[Footing]], found: Comparison) -> list[str]:
+    """A line for each reason to read the measures with care; `footing` has one for each checkpoint of a label."""
+    lines = [_decays(footing), _networks(footing), *(_unconverged(label, runs) for label, runs in footing.items())]
+    lines += [_saddle(found, i) for i in range(len(found.labels))]
+    for k in range(len(found.pairs)):
+        lines += [_losses(found, k), _same_function(found, k)]
+    lines.append(_raw(found))
+    return [line for line in lines if line]
+
+
+def _decays(footing: Mapping[str, Sequence[Footing]]) -> str:
+    decays = {
+        label: sorted({run.weight_decay for run in runs if run.weight_decay is not None})
+        for label, runs in footing.items()
+    }
+    known = {label: values for label, values in decays.items() if values}
+    if len({tuple(values) for values in known.values()}) < 2:
+        return ""
+    shown = ", ".join(f"{label} {' and '.join(f'{value:g}' for value in values)}" for label, values in known.items())
+    return (
+        f"weight decay (l2) differs in training ({shown}): it fixes the size of the params, which raw measures follow"
+    )
+
+
+def _networks(footing: Mapping[str, Sequence[Footing]]) -> str:
+    networks = {label: {run.architecture for run in runs} for label, runs in footing.items()}
+    if len(set().union(*networks.values())) < 2:
+        return ""
+    shown = ", ".join(f"{label} {runs[0].num_params}" for label, runs in footing.items())
+    return (
+        f"architectures differ (params: {shown}): what needs one space of params is left out, and what grows with the "
+        "number or the scale of params does not compare"
+    )
+
+
+def _unconverged(label: str, runs: Sequence[Footing]) -> str:
+    away = [run for run in runs if run.share > UNCONVERGED]
+    if not away:
+        return ""
+    worst = max(away, key=lambda run: run.share)
+    who = f"{label} is" if len(runs) == 1 else f"{len(away)} of {len(runs)} runs of {label} are"
+    norm = f"gradient norm {worst.gradient_norm:.2g}"
+    if math.isinf(worst.decrease):
+        return f"{who} not at a minimum: {norm}, and the loss curves down along the gradient"
+    most = "" if len(runs) == 1 else " at most"
+    return (
+        f"{who} not at a minimum: {norm}, and a step along the gradient would take {worst.share:.2g} of the loss away"
+        f"{most}"
+    )
+
+
+def _saddle(found: Comparison, i: int) -> str:
+    ends = {name: found.full[found.measures.index(name), i] for name in ENDS if name in found.measures}
+    values = [ends.get(name, math.nan) for name in ENDS]
+    if not values[1] < -SADDLE * abs(values[0]):
+        return ""
+    return f"{found.labels[i]} is no minimum: its smallest eigenvalue is {values[1]:.2g}, the largest {values[0]:.2g}"
+
+
+ENDS = ("eigenvalue-max", "eigenvalue-min")
+
+
+def _losses(found: Comparison, k: int) -> str:
+    if TRAIN_LOSS not in found.measures:
+        return ""
+    row = found.measures.index(TRAIN_LOSS)
+    if found.verdict[row, k] not in (FIRST, SECOND):
+        return ""
+    at = (found.first[k], found.second[k])
+    losses = ", ".join(f"{found.labels[i]} {found.value[row, i]:.3g}" for i in at)
+    return f"train losses differ ({losses}): sharpness and curvature follow the train loss"
+
+
+def _same_function(found: Comparison, k: int) -> str:
+    """Where outputs agree to rounding and raw measures do not: the control of Dinh et al. (2017) as it stands here."""
+    rows = dict(enumerate(zip(found.measures, found.scaling, strict=True)))
+    of_outputs = [m for m, (_, kind) in rows.items() if kind == FUNCTION and found.verdict[m, k] != NOT_COMPARABLE]
+    equal = all(abs(found.difference[m, k]) <= found.resolution[m, k] for m in of_outputs)
+    if not equal or not any(rows[m][0] in LOSSES for m in of_outputs):
+        return ""
+    moved = [name for m, (name, kind) in rows.items() if kind == RAW and found.verdict[m, k] in (FIRST, SECOND)]
+    if not moved:
+        return ""
+    first, second = found.pairs[k]
+    return (
+        f"{first} and {second} agree in every measure of the outputs to rounding, as one function does: what moved, "
+        f"{', '.join(moved)}, a rescaling of layers moves"
+    )
+
+
+def _raw(found: Comparison) -> str:
+    raw = list(_resolved(found, RAW))
+    if not raw:
+        return ""
+    return (
+        f"a rescaling of layers that changes no output gives raw measures any value (Dinh et al. 2017): "
+        f"{', '.join(raw)}; hold them against the invariant ones"
+    )
+
+
+def _resolved(found: Comparison, kind: str) -> Iterator[str]:
+    for name, scaling, verdicts in zip(found.measures, found.scaling, found.verdict, strict=True):
+        if scaling == kind and any(verdict in (FIRST, SECOND) for verdict in verdicts):
+            yield name

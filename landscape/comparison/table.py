@@ -31,15 +31,14 @@ def compared(
     level: float = 0.95,
     seed: int = 0,
     groups: Mapping[str, Sequence[str]] | None = None,
-    footing: Mapping[str, Footing] | None = None,
-    moved: Mapping[str, float] | None = None,
+    footing: Mapping[str, Sequence[Footing]] | None = None,
     **more: Any,
 ) -> Comparison:
     """All measures side by side with verdicts for each pair of labels; `more` are further fields of the result.
 
     Over subsets and probes a verdict follows from the interval of its own measure. Over seeds it follows from all
     measures of the pair together (`all_together`), or from Welch's interval where a group has fewer than 4 runs.
-    `moved` has the factors by which rescaling moves measures. Raises InputError for fewer than 2 labels, for a label
+    `footing` of each checkpoint of a label becomes warnings. Raises InputError for fewer than 2 labels, for a label
     that stands twice, or where a measure lacks what its interval is over.
     """
     if len(labels) < 2 or len(set(labels)) < len(labels):
@@ -95,7 +94,7 @@ def compared(
         groups={label: list(paths) for label, paths in (groups or {}).items()},
         **more,
     )
-    lines = (*unequal_footing(footing or {}, found, moved or {}), *found.warnings)
+    lines = (*(unequal_footing(footing, found) if footing else ()), *found.warnings)
     return replace(found, warnings=lines)
 
 

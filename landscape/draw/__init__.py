@@ -3,6 +3,7 @@
 from .along import draw_tracked, draw_tracked_noise, draw_updates
 from .batch_errors import draw_batch_errors
 from .batch_size import draw_batch_sizes
+from .comparison import comparison_page, draw_comparison
 from .density import draw_density
 from .dispatch import draw
 from .eigenvalues import draw_eigenvalues
@@ -22,9 +23,11 @@ from .trade_off import draw_trade_off
 from .training import draw_training
 
 __all__ = [
+    "comparison_page",
     "draw",
     "draw_batch_errors",
     "draw_batch_sizes",
+    "draw_comparison",
     "draw_density",
     "draw_eigenvalues",
     "draw_layers",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,10 +13,12 @@ from matplotlib.lines import Line2D
 
 from ..results.base import Array
 from ..results.comparison import FIRST, INVARIANT, NONE, NOT_COMPARABLE, NOT_RESOLVED, SECOND, Comparison
+from .slices import wide
 from .style import MEASURES, WIDTH, look
 
 ROW = 0.16  # inches, of a line of text
 HEAD = 1.35  # inches, for axis labels and legend
+SLICES = 1.9  # inches, of the slices with their labels
 TEXT = 6.5  # points
 WIDEST = 2.15  # of the axis, a little beyond 2, where one label has nothing of the other's
 NARROWEST = 0.15  # below that dots of what does not differ would look far apart
@@ -28,37 +31,94 @@ LETTERS = 11  # of a label over its column
 SHORTER = {"of the Hessian": "of H", "normalised": "norm."}
 
 
-def comparison_axes(found: Comparison, figure: Figure) -> tuple[list[Axes], Axes | None, Axes | None]:
-    """Axes of a page: a panel a pair, one for values (of two labels), one for the pairs' own measures (if any)."""
-    pairs, rows = len(found.pairs), len(_rows(found))
-    below = len(found.relations) + 1 if found.relations else 0
-    figure.set_size_inches(WIDTH, HEAD + ROW * (rows + below))
+@dataclass(frozen=True)
+class Page:
+    """Axes of a comparison: a panel for each pair; for values (of two labels), the pairs' own measures, slices."""
+
+    panels: Sequence[Axes]
+    values: Axes | None = None
+    relations: Axes | None = None
+    slices: Axes | None = None
+    between: Axes | None = None
+
+
+def comparison_page(found: Comparison, figure: Figure) -> Page:
+    """The axes that a comparison fills, in a figure that becomes as high as it needs."""
+    pairs = len(found.pairs)
+    heights = [ROW * len(_rows(found))]
+    heights += [ROW * (len(found.relations) + 1)] if found.relations else []
+    drawn = [losses is not None for losses in (found.slice_loss, found.t)]
+    heights += [SLICES] if any(drawn) else []
+    figure.set_size_inches(WIDTH, HEAD + sum(heights))
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     widths = [1.0] * pairs if pairs > 1 else [1.0, 0.62]
-    grid = figure.add_gridspec(
-        2 if below else 1, len(widths), width_ratios=widths, height_ratios=[rows, below][: 1 + (below > 0)]
+    top = grid[0].subgridspec(1, len(widths), width_ratios=widths)
+    below = grid[-1].subgridspec(1, sum(drawn)) if any(drawn) else None
+    return Page(
+        panels=[figure.add_subplot(top[0, k]) for k in range(pairs)],
+        values=figure.add_subplot(top[0, 1]) if pairs == 1 else None,
+        relations=figure.add_subplot(grid[1].subgridspec(1, len(widths), width_ratios=widths)[0, :pairs])
+        if found.relations
+        else None,
+        slices=figure.add_subplot(below[0, 0]) if below is not None and drawn[0] else None,
+        between=figure.add_subplot(below[0, -1]) if below is not None and drawn[1] else None,
     )
-    panels = [figure.add_subplot(grid[0, k]) for k in range(pairs)]
-    values = figure.add_subplot(grid[0, 1]) if pairs == 1 else None
-    return panels, values, figure.add_subplot(grid[1, :pairs]) if below else None
 
 
-def draw_comparison(
-    found: Comparison, panels: Sequence[Axes], values: Axes | None = None, relations: Axes | None = None
-) -> None:
+def draw_comparison(found: Comparison, page: Page) -> None:
     """A panel for each pair, a row for each measure; beside it values and units, below it what is of the pairs.
 
     A dot is the difference over the mean magnitude of both, 2 (a - b) / (|a| + |b|), between -2 and 2; its interval is
     that of the difference on the same scale, with an arrow where it is cut. In colour and marker of the label that is
-    higher; hollow and grey: not resolved. Above, the ratio a / b of two positive values that it stands for.
+    higher; hollow and grey: not resolved. Above, the ratio a / b of two positive values that it stands for. At the
+    foot the loss of every minimum along one random direction, and between the minima of each pair.
     """
     rows = _rows(found)
-    for k, axes in enumerate(panels):
+    for k, axes in enumerate(page.panels):
         _panel(found, k, axes, rows, named=k == 0)
-    if values is not None:
-        _values(found, values, rows)
-    if relations is not None:
-        _relations(found, relations)
-    _legend(found, panels[0])
+    if page.values is not None:
+        _values(found, page.values, rows)
+    if page.relations is not None:
+        _relations(found, page.relations)
+    if page.slices is not None:
+        _slices(found, page.slices)
+    if page.between is not None:
+        _between(found, page.between)
+    _legend(found, page.panels[0])
+
+
+def _slices(found: Comparison, axes: Axes) -> None:
+    assert found.alpha is not None
+    assert found.slice_loss is not None
+    for index, loss in enumerate(found.slice_loss):
+        axes.plot(found.alpha, loss, markevery=5, markersize=3, **look(index))
+    _scaled(axes, list(found.slice_loss))
+    axes.set(xlabel="step along a random direction,\nin norms of the filters", ylabel="train loss")
+
+
+def _between(found: Comparison, axes: Axes) -> None:
+    """Between the minima of each pair; dashed where the second's hidden units are permuted to fit the first's."""
+    assert found.t is not None
+    pairs = found.pairs
+    for losses, dash in ((found.between_loss, "-"), (found.aligned_loss, "--")):
+        for k, loss in enumerate(() if losses is None else losses):
+            colour = look(len(found.labels) + k + (dash == "--" and len(pairs) == 1))["color"]
+            name = " to ".join(pairs[k]) if len(pairs) > 1 else "as they are"
+            label = "aligned" if dash == "--" and k == 0 else name if dash == "-" else None
+            axes.plot(found.t, loss, color=colour, linestyle=dash, linewidth=1.1, label=label)
+    _scaled(axes, [row for losses in (found.between_loss, found.aligned_loss) if losses is not None for row in losses])
+    for k, place in enumerate((0.0, 1.0)) if len(pairs) == 1 else ():
+        axes.annotate(found.labels[k], (place, 1.0), xycoords=("data", "axes fraction"), fontsize=TEXT, ha="center",
+                      va="bottom")  # fmt: skip
+    axes.set(xlabel=f"from {pairs[0][0]} to {pairs[0][1]}" if len(pairs) == 1 else "from the first to the second")
+    axes.legend(fontsize=TEXT - 0.5, handlelength=1.6)
+
+
+def _scaled(axes: Axes, losses: list[Array]) -> None:
+    """A scale of powers where the losses reach over some."""
+    if wide(losses):
+        axes.set_yscale("log")
+    axes.tick_params(labelsize=TEXT)
 
 
 def _rows(found: Comparison) -> list[int | str]:

@@ -14,7 +14,6 @@ from .base import Array, Result, Status, mapping, quantity
 BY_LABEL = ("measure", "label")
 BY_PAIR = ("measure", "minima_pair")
 OF_PAIRS = ("relation", "minima_pair")
-BY_LAYER = ("layer", "minima_pair")
 OWN = "that of the measure"
 
 NOT_COMPARABLE, NOT_RESOLVED, FIRST, SECOND = 0, 1, 2, 3  # verdicts
@@ -70,11 +69,7 @@ class Comparison(Result):
     relation_value: Array = quantity("the measure of each pair; nan: none", dims=OF_PAIRS, unit=OWN)
     relation_low: Array = quantity("lower end of its interval; nan: none", dims=OF_PAIRS, unit=OWN)
     relation_high: Array = quantity("upper end of its interval; nan: none", dims=OF_PAIRS, unit=OWN)
-    layers: tuple[str, ...] = field(default=(), metadata={"about": "names of the param tensors"})
-    layer_distance: Array | None = quantity(
-        "distance of the pair in each tensor", dims=BY_LAYER, unit="param", optional=True
-    )
-    layer_cosine: Array | None = quantity("cosine between the pair in each tensor", dims=BY_LAYER, optional=True)
+    layers: Mapping[str, Any] = mapping("by relation, then pair, then param tensor (cka: layer): its value there")
     warnings: tuple[str, ...] = field(default=(), metadata={"about": "where measures are not on equal footing"})
     level: float = quantity("confidence level of the intervals")
     method: str = quantity("what verdicts follow from: paired, welch or max-t (with Holm's p of Welch)")
@@ -84,6 +79,32 @@ class Comparison(Result):
     num_samples: int = quantity("samples of a subset, of all where there are none", unit="samples")
     num_all_samples: int = quantity("samples behind the values on all samples", unit="samples")
     groups: Mapping[str, Any] = mapping("by label the checkpoints of its training seeds; empty: labels are checkpoints")
+    differing: Mapping[str, Any] = mapping("what the labels' recipes differ in: by setting, then by label, each value")
+    alpha: Array | None = quantity(
+        "positions along a random direction with the norms of the filters (Li et al. 2018)",
+        dims=("alpha",),
+        optional=True,
+    )
+    slice_loss: Array | None = quantity(
+        "loss along the direction, drawn from one seed for all; of a group the mean over runs",
+        dims=("label", "alpha"),
+        unit="loss",
+        optional=True,
+    )
+    t: Array | None = quantity("positions between two minima, 0 and 1 the minima", dims=("t",), optional=True)
+    between_loss: Array | None = quantity(
+        "loss on the straight line between a pair; of groups the mean over matched runs",
+        dims=("minima_pair", "t"),
+        unit="loss",
+        optional=True,
+    )
+    aligned_loss: Array | None = quantity(
+        "the same, the second's hidden units permuted to fit the first's",
+        dims=("minima_pair", "t"),
+        unit="loss",
+        optional=True,
+    )
+    cells: Mapping[str, Any] = mapping("all that was measured, by minimum or pair and samples: number, error, note")
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -124,6 +145,9 @@ class Comparison(Result):
             found.append("a label counts as higher, but the interval of the difference does not say so")
         if np.isfinite(self.difference[self.verdict == NOT_COMPARABLE]).any():
             found.append("differences are given of what counts as not comparable")
+        slices = ((self.alpha, self.slice_loss), (self.t, self.between_loss), (self.t, self.aligned_loss))
+        if any(loss is not None and (at is None or loss.shape[1] != len(at)) for at, loss in slices):
+            found.append("slices and their positions are not equally many")
         if self.status == Status.COMPLETE and not np.isfinite(self.difference[self.verdict != NOT_COMPARABLE]).all():
             found.append("differences are missing of what counts as comparable")
         return found

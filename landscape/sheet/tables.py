@@ -49,9 +49,8 @@ def number(value: float, low: float = math.nan, high: float = math.nan) -> str:
 def tables(found: Comparison) -> list[Table]:
     """The measures with their differences, for more than two labels in a table of their own, and the pairs' own."""
     full = any(math.isfinite(value) for value in found.full.flat)
-    mixed = len(set(found.over)) > 1
-    marks = [("kind", found.scaling)] if any(found.scaling) else []
-    marks += [("interval over", tuple("-" if over == NONE else over for over in found.over))] if mixed else []
+    mixed = len(set(found.over) - {NONE}) > 1
+    marks = [("interval over", tuple("-" if over == NONE else over for over in found.over))] if mixed else []
     every = range(len(found.labels))
     made = [_values(found, [cell for i in every for cell in _of_label(found, i, full)], marks)]
     if len(found.pairs) == 1:

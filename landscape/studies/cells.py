@@ -1,0 +1,190 @@
+"""What a comparison measures, one cell after another, so that it can stop between two and go on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..comparing.pairs import ALPHAS, Pair, measure_pair
+from ..comparing.points import Point, Value, measure_point
+from ..comparing.subsets import points_of
+from ..comparing.table import POINTS
+from ..errors import Stopped
+from ..resume.points import SAVE_EVERY, SAVE_SHARE
+from ..slices import line
+from .groups import Run, Subject
+from .slicing import directions_from
+
+ALL = "all"  # the part of a minimum's samples that is all of them
+FOOTING = "footing"  # a cell beside the measures: loss, gradient norm, curvature along the gradient
+SLICE = "slice"  # a cell: the loss along a random direction
+NORMALIZE = "filter"
+SLICE_ALPHAS = np.linspace(-1, 1, 21)
+
+Cell = Any  # what JSON holds
+Progress = Callable[[int, str], None]  # called with the number of cells done and what is next
+
+
+def subset(index: int) -> str:
+    """The name of a part of the samples."""
+    return f"subset {index + 1}"
+
+
+def of_pair(one: str, two: str) -> str:
+    """The name of two runs: no name of one has this form, since labels hold no slash."""
+    return f"{one} / {two}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a comparison measures: names at points and between them, and over how many disjoint subsets."""
+
+    measures: tuple[str, ...]
+    pairs: tuple[str, ...]
+    repeats: int
+    seed: int
+
+
+@dataclass(eq=False)
+class Cells:
+    """Numbers by minimum or pair, part of the samples, and measure; each is measured once.
+
+    `save` gets them at most once a second of work; `stop` is asked before each cell that costs something.
+    """
+
+    plan: Plan
+    subjects: Sequence[Subject]
+    found: dict[str, dict[str, dict[str, Cell]]] = field(default_factory=dict)
+    save: Callable[[Mapping[str, Any]], None] | None = None
+    stop: Callable[[], bool] | None = None
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        self.done = sum(len(cells) for parts in self.found.values() for cells in parts.values())
+        self.saved, self.pause = time.monotonic(), SAVE_EVERY
+        self.points = {
+            run.name: Point(run.minimum.objective, run.minimum.test, run.start, self.plan.seed)
+            for subject in self.subjects
+            for run in subject.runs
+        }
+
+    @property
+    def total(self) -> int:
+        """Cells of the whole comparison."""
+        plan, count = self.plan, len(self.points)
+        of_point = len(plan.measures) + 2 + len(_of_samples(plan)) * plan.repeats
+        return count * of_point + len(plan.pairs) * sum(1 for _ in self.matched())
+
+    def matched(self) -> Iterator[tuple[str, str]]:
+        """The names of the runs that are held against each other: of groups the first with the first, and so on.
+
+        So each run stands in one pair of a pair of groups, and the pairs are independent.
+        """
+        for at, subject in enumerate(self.subjects):
+            for other in self.subjects[at + 1 :]:
+                for one, two in zip(subject.runs, other.runs, strict=False):
+                    yield one.name, two.name
+
+    def measure(self) -> None:
+        """Measures all that is not yet there. Raises Stopped, after a last save, where `stop` says so."""
+        for subject in self.subjects:
+            for run in subject.runs:
+                self._minimum(run)
+        for one, two in self.matched():
+            for name in self.plan.pairs:
+                self._once(of_pair(one, two), ALL, name, lambda a=one, b=two, n=name: self._pair(a, b, n))
+
+    def _minimum(self, run: Run) -> None:
+        """All measures of a minimum on all samples, then on each subset; its products are given back between."""
+        point = self.points[run.name]
+        for name in self.plan.measures:
+            self._once(run.name, ALL, name, lambda name=name: list(measure_point(point, name)))
+        self._once(run.name, ALL, FOOTING, lambda: _footing(point))
+        self._once(run.name, ALL, SLICE, lambda: self._slice(run))
+        if "overlap" in self.plan.pairs and not self._compared(run.name):
+            self._asked(f"{run.name}: eigenvectors")
+            point.leading()
+        point.release()
+        names = _of_samples(self.plan)
+        wanted = [index for index in range(self.plan.repeats) if not self._has(run.name, subset(index), names)]
+        if not wanted:
+            return
+        for index, part in enumerate(points_of(point, self.plan.repeats)):
+            for name in names if index in wanted else ():
+                self._once(run.name, subset(index), name, lambda part=part, name=name: list(measure_point(part, name)))
+
+    def _has(self, of: str, part: str, names: Sequence[str]) -> bool:
+        held = self.found.get(of, {}).get(part, {})
+        return all(name in held for name in names)
+
+    def _compared(self, name: str) -> bool:
+        """Whether the eigenvectors of a minimum are needed no more."""
+        return all(self._has(of_pair(one, two), ALL, ["overlap"]) for one, two in self.matched() if name in (one, two))
+
+    def _slice(self, run: Run) -> list[Any]:
+        objective = run.minimum.objective
+        direction, _ = directions_from(objective, self.plan.seed, NORMALIZE)
+        return [_finite(value) for value in line(objective, direction, SLICE_ALPHAS).loss]
+
+    def _pair(self, one: str, two: str, name: str) -> dict[str, Any]:
+        found: Pair = measure_pair(self.points[one], self.points[two], name)
+        losses = None if found.line is None else [_finite(v) for v in _at(found.line.alpha, found.line.loss)]
+        return {
+            "value": found.value,
+            "low": found.low,
+            "high": found.high,
+            "layers": {layer: _finite(value) for layer, value in found.layers.items()},
+            "note": found.note,
+            "line": losses,
+        }
+
+    def _once(self, of: str, part: str, name: str, compute: Callable[[], Cell]) -> None:
+        cells = self.found.setdefault(of, {}).setdefault(part, {})
+        if name in cells:
+            return
+        self._asked(f"{of}, {part}: {name}")
+        cells[name] = compute()
+        self.done += 1
+        now = time.monotonic()
+        if self.save and now - self.saved >= self.pause:
+            self.save(self.found)
+            self.saved = time.monotonic()
+            self.pause = max(SAVE_EVERY, SAVE_SHARE * (self.saved - now))
+
+    def _asked(self, what: str) -> None:
+        if self.progress:
+            self.progress(self.done, what)
+        if self.stop and self.stop():
+            if self.save:
+                self.save(self.found)
+            raise Stopped("stopped between two measures; --resume goes on from here")
+
+    def value(self, run: str, part: str, name: str) -> Value | None:
+        """A measure at a minimum; None where it is not measured yet."""
+        cell = self.found.get(run, {}).get(part, {}).get(name)
+        return None if cell is None else Value(*cell)
+
+
+def _of_samples(plan: Plan) -> list[str]:
+    """The measures that subsets have values of their own of."""
+    return [name for name in plan.measures if POINTS[name].of_samples]
+
+
+def _footing(point: Point) -> list[float | None]:
+    evaluation = point.evaluation("train")
+    assert evaluation is not None
+    return [_finite(evaluation.loss), _finite(point.gradient_norm()), _finite(point.curvature_along())]
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _at(alpha: np.ndarray, loss: np.ndarray) -> Sequence[float]:
+    """The losses at `ALPHAS`, which the line's positions hold."""
+    return [float(loss[int(np.argmin(np.abs(alpha - at)))]) for at in ALPHAS]
