@@ -421,7 +421,11 @@ def comparison(tag=0, **changed):
         **dict.fromkeys(("difference", "difference_low", "difference_high", "resolution", "p_value"), of_pairs),
         "verdict": np.array([[0], [3]], dtype=np.uint8),
         **{"reasons": {"trace": {"small vs é": "why"}}, "relations": ("barrier",), "relation_titles": ("barrier",)},
-        **{"relation_units": ("loss",), "layers": {"cosine": {"small vs é": {"0.weight": 0.5}}}},
+        **{
+            "relation_units": ("loss",),
+            "layers": {"cosine": {"small vs é": {"0.weight": 0.5}}},
+            "relation_reasons": {"cka": {}},
+        },
         **dict.fromkeys(("relation_value", "relation_low", "relation_high"), np.array([[1e300]])),
         **{"warnings": ("one", "two"), "level": 0.95, "method": "max-t", "exchanges": 70, "exact": True},
         **{"num_subsets": 2, "num_samples": 10, "num_all_samples": 20, "groups": {"small": ["a"], "é": ["b"]}},

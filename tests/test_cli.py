@@ -71,6 +71,10 @@ CONTRACT = {
         "path net.safetensors wide/net.safetensors --epochs 1 --points 3 --samples 100 --out r.h5",
         "t loss accuracy barrier",
     ),
+    "compare": (
+        "compare net.safetensors wide/net.safetensors --preset quick --samples 100 --repeats 2 --out r.h5",
+        "measures pairs warnings",
+    ),
     "rescale": ("rescale net.safetensors --alpha 4", "checkpoint alphas largest_change"),
     "show": ("show stored.h5", "entries"),
     "figure": ("figure stored.h5 --out drawn", "files"),
@@ -91,6 +95,7 @@ LABELS = {
     "line": "runs-net--wide-net",
     "plane": "net",
     "path": "runs-net--wide-net",
+    "compare": "runs-net--wide-net",
     "rescale": "net-rescaled",
     "show": None,
     "figure": None,
@@ -99,7 +104,7 @@ LABELS = {
     "export": None,
     "import": "surface",
 }
-STORING = ["eigen", "trace", "density", "sharpness", "noise", "batch-size", "line", "plane", "path"]
+STORING = ["eigen", "trace", "density", "sharpness", "noise", "batch-size", "line", "plane", "path", "compare"]
 
 
 @pytest.fixture(autouse=True, scope="module")

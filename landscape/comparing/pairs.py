@@ -24,6 +24,7 @@ from .similarity import cka
 from .table import PAIRS
 
 ALPHAS = np.linspace(0, 1, 21)  # of the line between two minima
+ROUNDING = 1e-7  # of the losses at its ends: a barrier up to this is none
 RESTARTS = 3  # of the alignment, as in `landscape line`
 OTHER_PARAMS = "the networks are of different architectures, so their params are not points of one space"
 
@@ -186,6 +187,8 @@ def _along(one: Point, end: Objective, made: Mapping[str, object]) -> Pair:
     found = line(one.objective, end, ALPHAS, made=made)
     if found.barrier is None or not math.isfinite(found.barrier):
         return Pair(None, note="the loss is not finite on the line between them", line=found)
+    if found.barrier <= ROUNDING * float(np.abs(found.loss[[0, -1]]).max()):
+        return Pair(0.0, 0.0, 0.0, line=found)
     return Pair(found.barrier, found.barrier_low, found.barrier_high, line=found)
 
 

@@ -53,7 +53,6 @@ def compared(
         for m, one in enumerate(rows)
     ]
     reasons = {one.name: {**one.reasons, **_reasons(judged[m], labels, pairs)} for m, one in enumerate(rows)}
-    reasons |= {one.name: dict(one.reasons) for one in relations}
     found = Comparison(
         status=more.pop("status", Status.COMPLETE),
         settings=settings,
@@ -81,6 +80,7 @@ def compared(
         relations=tuple(one.name for one in relations),
         relation_titles=tuple(one.title or one.name.replace("-", " ") for one in relations),
         relation_units=tuple(one.unit for one in relations),
+        relation_reasons={one.name: dict(one.reasons) for one in relations if one.reasons},
         **_columns(
             [list(one.values) for one in relations], ("relation_value", "relation_low", "relation_high"), len(pairs)
         ),

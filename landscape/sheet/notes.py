@@ -51,11 +51,39 @@ def notes(found: Comparison) -> list[str]:
         )
     else:
         lines.append(f"Intervals and verdicts hold at {level} for each measure alone. {_by_chance(found)}")
-    for name, title in zip(found.measures, found.titles, strict=True):
-        row = found.measures.index(name)
-        for k in range(len(found.pairs)):
+    return [*lines, *_recipes(found), *_missing(found), *_doubtful(found)]
+
+
+def _recipes(found: Comparison) -> list[str]:
+    """What the minima were trained with that differs."""
+    shown = []
+    for name, by_label in sorted(found.differing.items()):
+        values = (f"{label} {', '.join(map(str, by_label[label]))}" for label in found.labels if label in by_label)
+        shown.append(f"{name} ({'; '.join(values)})")
+    return [f"Their recipes differ in {', '.join(shown)}."] if shown else []
+
+
+def _missing(found: Comparison) -> list[str]:
+    """Why there is no value, a line for each measure and pair."""
+    lines = []
+    for row, title in enumerate(found.titles):
+        for k, pair in enumerate(found.pairs):
             if found.verdict[row, k] == NOT_COMPARABLE:
-                lines.append(f"{title}, {pair_name(*found.pairs[k])}: not comparable: {found.reason(row, k)}.")
+                lines.append(f"{title}, {pair_name(*pair)}: not comparable: {found.reason(row, k)}.")
+    for name, title in zip(found.relations, found.relation_titles, strict=True):
+        for pair, why in sorted(found.relation_reasons.get(name, {}).items()):
+            lines.append(f"{title} of {pair}: {why}.")
+    return lines
+
+
+def _doubtful(found: Comparison) -> list[str]:
+    """What to hold against values that there are."""
+    lines = []
+    for row, (name, title) in enumerate(zip(found.measures, found.titles, strict=True)):
+        for index, label in enumerate(found.labels):
+            why = found.reasons.get(name, {}).get(label)
+            if why and np.isfinite(found.value[row, index]):
+                lines.append(f"{title} of {label}: {why}.")
     return lines
 
 
@@ -113,7 +141,8 @@ def as_json(found: Comparison) -> dict[str, Any]:
         )
     relations = [
         {
-            **{"name": name, "unit": found.relation_units[r]},
+            **{"name": name, "unit": found.relation_units[r], "layers": found.layers.get(name, {})},
+            "reasons": found.relation_reasons.get(name, {}),
             "values": {
                 pair: of(found.relation_value, found.relation_low, found.relation_high, r, k)
                 for k, pair in enumerate(names)
