@@ -79,6 +79,10 @@ class Point:
         """Classes of the outputs, where they are classes. A forward pass over one sample."""
         return self.results.once("classes", lambda: num_classes(self.objective))
 
+    def loss(self) -> float:
+        """The train loss, without the l2 penalty. A forward pass."""
+        return self.measured().evaluation().loss - float(self.objective.penalty())
+
     def measured(self) -> Measured:
         """Loss and accuracy on the training samples, with each sample's part in them. One forward pass."""
         return self.results.once("measured", self.objective.measured)
@@ -87,7 +91,7 @@ class Point:
         """Loss (without the l2 penalty), its standard error and accuracy of a split; None where there is none."""
         if split == "train":
             found = self.measured().evaluation()
-            return Evaluation(found.loss - float(self.objective.penalty()), found.loss_stderr, found.accuracy)
+            return Evaluation(self.loss(), found.loss_stderr, found.accuracy)
         return None if self.test is None else self.results.once("test", self._tested)
 
     def _tested(self) -> Evaluation:

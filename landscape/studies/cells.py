@@ -14,7 +14,7 @@ from ..comparing.pairs import ALPHAS, Pair, measure_pair
 from ..comparing.points import Point, Value, measure_point
 from ..comparing.subsets import points_of
 from ..comparing.table import POINTS
-from ..errors import Stopped
+from ..errors import InputError, NumericalError, Stopped
 from ..resume.points import SAVE_EVERY, SAVE_SHARE
 from ..slices import line
 from .groups import Run, Subject
@@ -127,9 +127,13 @@ class Cells:
         return all(self._has(of_pair(one, two), ALL, ["overlap"]) for one, two in self.matched() if name in (one, two))
 
     def _slice(self, run: Run) -> list[Any]:
+        """The losses along the direction; none where there is no direction, as at weights that are all zero."""
         objective = run.minimum.objective
-        direction, _ = directions_from(objective, self.plan.seed, NORMALIZE)
-        return [_finite(value) for value in line(objective, direction, SLICE_ALPHAS).loss]
+        try:
+            direction, _ = directions_from(objective, self.plan.seed, NORMALIZE)
+            return [_finite(value) for value in line(objective, direction, SLICE_ALPHAS).loss]
+        except (InputError, NumericalError):
+            return []
 
     def _pair(self, one: str, two: str, name: str) -> dict[str, Any]:
         found: Pair = measure_pair(self.points[one], self.points[two], name)
@@ -176,9 +180,14 @@ def _of_samples(plan: Plan) -> list[str]:
 
 
 def _footing(point: Point) -> list[float | None]:
-    evaluation = point.evaluation("train")
-    assert evaluation is not None
-    return [_finite(evaluation.loss), _finite(point.gradient_norm()), _finite(point.curvature_along())]
+    """Loss, gradient norm, curvature along the gradient; None for those that are not finite or not to be had."""
+    found: list[float | None] = []
+    for measure in (point.loss, point.gradient_norm, point.curvature_along):
+        try:
+            found.append(_finite(measure()))
+        except (InputError, NumericalError):
+            found.append(None)
+    return found
 
 
 def _finite(value: float) -> float | None:

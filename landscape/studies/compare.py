@@ -280,7 +280,7 @@ def _slices(cells: Cells) -> Array | None:
     rows = []
     for subject in cells.subjects:
         found = [cells.found.get(run.name, {}).get(ALL, {}).get(SLICE) for run in subject.runs]
-        there = [one for one in found if one is not None]
+        there = [one for one in found if one]
         rows.append(np.array(there, dtype=float).mean(axis=0) if there else np.full(len(SLICE_ALPHAS), np.nan))
     return np.array(rows) if any(np.isfinite(row).any() for row in rows) else None
 
