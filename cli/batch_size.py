@@ -17,6 +17,7 @@ from .computing import bar, checked_store, emit, fields_of, numerical_as_json, o
 
 if TYPE_CHECKING:
     from landscape.results import BatchSizes
+    from landscape.store import Store
     from landscape.studies.batch_sizes import Plan
 
 WIDTH = 100  # columns of the paragraph
@@ -49,14 +50,6 @@ ENDS = {
     "--samples", type=int, help="The noise scale's: the first N of a fixed permutation.  [default: all, at most 10000]"
 )
 @options.what_to_train
-@click.option(
-    "--bn",
-    type=click.Choice(["eval", "batch"]),
-    default="eval",
-    show_default=True,
-    help="Batch norm of the noise scale: stored statistics, or those of batches of --bn-batch samples.",
-)
-@click.option("--bn-batch", type=int, help="Samples that share batch statistics.  [default: 256]")
 @options.machine
 @click.option(
     "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True, help="Precision."
@@ -96,7 +89,8 @@ def _batch_size(
     planned = {name: flags.pop(name) for name in names}
     _refuse(planned | {"batch_size": batch_size, "lr": lr, "samples": samples}, checkpoint)
     store = checked_store(out)
-    asked = options.request(**flags, samples=None, l2=0.0, split="train")
+    # samples that share batch statistics have no gradients of their own, so no noise scale
+    asked = options.request(**flags, samples=None, l2=0.0, split="train", bn="eval", bn_batch=None)
     from landscape.results import BatchSizes
     from landscape.studies.batch_sizes import batch_sizes, points, settings, update_of
     from landscape.studies.measured import set_up
@@ -117,6 +111,7 @@ def _batch_size(
     identity = settings(minimum.objective, train, recipe, plan)
     result, origin = obtain(store, minimum.label, identity, compute, minima=[minimum], overwrite=overwrite)
     assert isinstance(result, BatchSizes)
+    result = _priced(store, minimum.label, result, plan.price_per_hour, origin)
     if as_json:
         columns = _columns(result)
         scalars = {name: value for name, value in fields_of(result).items() if name not in columns}
@@ -125,6 +120,26 @@ def _batch_size(
         for line in _text(result):
             click.echo(line)
     return verdict(result, minimum.label, origin)
+
+
+def _priced(
+    store: Store | None, label: str, result: BatchSizes, price: float | None, origin: dict[str, Any]
+) -> BatchSizes:
+    """What was measured with the price that is asked for now, which the store then holds too."""
+    from landscape.batch_sizes import priced
+    from landscape.errors import ResourceError, one_line
+
+    if price is None or result.price_per_hour == price:
+        return result
+    result = priced(result, price)
+    held = [] if store is None or "not_saved" in origin else store.same(result.settings)
+    for entry in held:
+        if store is not None and entry.label == label:
+            try:
+                store.add(label, result, entry.provenance, entry.manifest)
+            except ResourceError as error:
+                origin["not_saved"] = one_line(error)
+    return result
 
 
 def _refuse(given: Mapping[str, Any], checkpoint: str | None) -> None:

@@ -57,6 +57,11 @@ def _eigen(
     resume: bool,
     **flags: Any,
 ) -> int:
+    """The eigenpairs of the matrix that `--operator` names, found or computed; returns the exit code.
+
+    Products go into a journal beside the store. With `--save-vectors` the pairs are computed again where the store has
+    them and the file beside it lacks the vectors.
+    """
     from landscape.errors import UsageError
     from landscape.results import Eigenpairs, Eigenvectors
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from landscape.studies.measured import Minimum
 
 
+MOST = 0.5  # of tr(Sigma_N), from which on one sample alone is told
+
+
 @click.command("noise")
 @click.argument("checkpoint", required=False, metavar="[CKPT]")
 @click.option("--full", is_flag=True, help="Add b_noise = tr(H Sigma) / G'HG and the best learning rate.")
@@ -98,7 +101,7 @@ def _noise(
         lines += _law(found)
         also |= {"errors": fields_of(found)} if as_json else {}
         provenance = {**provenance, **{key: origin[key] for key in ("not_saved",) if key in origin}}
-    return present(result, minimum.label, provenance, lines, as_json, also)
+    return present(result, minimum.label, provenance, lines, as_json, also, why=_why(result, minimum.split))
 
 
 def _errors(store: Store | None, minimum: Minimum, seed: int, *, overwrite: bool) -> tuple[BatchErrors, dict[str, Any]]:
@@ -121,9 +124,9 @@ def _text(found: GradientNoise, per_layer: bool) -> list[str]:
     value = "not resolved" if found.b_simple is None else f"{found.b_simple:.4g} samples"
     lines = [
         f"b_simple      {value}   ({percent}: {_interval(found.b_simple_low, found.b_simple_high)})",
-        f"tr(Sigma)     {found.trace_covariance: .6e} +- {found.trace_covariance_stderr:.1e}   "
+        f"tr(Sigma)     {found.trace_covariance: .6e}{_error(found.trace_covariance_stderr)}   "
         f"(effective rank {_number(found.effective_rank)})",
-        f"|G|^2         {found.gradient_norm_squared: .6e} +- {found.gradient_norm_squared_stderr:.1e}   "
+        f"|G|^2         {found.gradient_norm_squared: .6e}{_error(found.gradient_norm_squared_stderr)}   "
         f"(of the mean over these samples: {found.mean_gradient_norm_squared:.4e})",
         f"diversity     {found.diversity:.4g}" + ("" if found.cosine is None else f"   mean cosine {found.cosine:.4g}"),
     ]
@@ -173,16 +176,36 @@ def _law(found: BatchErrors) -> list[str]:
         found.predicted_finite,
         strict=True,
     )
+    note = []
+    if found.largest_part is not None and found.largest_part > MOST:
+        note = [
+            f"one sample makes {found.largest_part:.0%} of tr(Sigma_N): few batches hold it, and means over draws are "
+            "mostly too low"
+        ]
     head = f"{'batch':>7}  {'with replacement':<22} {'law':<11} {'without':<22} {'law':<11}"
     return [
         f"E|g_B - g|^2, {found.draws} draws",
         head,
         *(f"{size:>7}  {a:.4e} +- {e:<8.1e} {p:.4e}  {b:.4e} +- {f:<8.1e} {q:.4e}" for size, a, e, p, b, f, q in rows),
+        *note,
     ]
 
 
 def _interval(low: float, high: float | None) -> str:
     return f"above {low:.4g}" if high is None or not math.isfinite(high) else f"{low:.4g} to {high:.4g}"
+
+
+def _error(stderr: float | None) -> str:
+    return "" if stderr is None else f" +- {stderr:.1e}"
+
+
+def _why(found: GradientNoise, split: str) -> str:
+    """Why the scale is not resolved, and what to try."""
+    if found.trace_covariance_stderr is None:
+        count = found.num_samples // found.unit_size
+        return f"the gradients of {count} samples or batches do not tell their own spread; give at least 8"
+    other = "" if split == "test" else ", or at a minimum --split test"
+    return f"|G|^2 cannot be told from zero; give more samples{other}"
 
 
 def _number(value: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -81,18 +82,15 @@ def _path(
     overwrite: bool,
     **flags: Any,
 ) -> int:
-    from landscape.errors import UsageError
+    """The curve between two checkpoints, found, gone on with or trained; returns the exit code.
 
-    if len(checkpoints) != 2:
-        raise UsageError(f"a path takes two checkpoints, got {len(checkpoints)}")
-    if points < 2:
-        raise UsageError(f"--points must be at least 2, got {points}")
-    if restarts < 0:
-        raise UsageError(f"--restarts must not be negative, got {restarts}")
+    The second minimum is aligned first where that is asked for. Points that are not finite are counted on stderr; the
+    bends, n numbers each, go to --out alone.
+    """
+    least = {"--points": (points, 2), "--restarts": (restarts, 0)}
+    least |= {"--bends": (bends, 1), "--epochs": (epochs, 1), "--batch-size": (batch_size, 1)}
+    _refuse(checkpoints, least)
     slicing.check_policy(bn, flags["split"])
-    for name, value in {"--bends": bends, "--epochs": epochs, "--batch-size": batch_size}.items():
-        if value < 1:
-            raise UsageError(f"{name} must be at least 1, got {value}")
     store = checked_store(out, resume=resume)
     asked = options.request(bn="batch" if bn == "batch" else "eval", **flags)
     from landscape.execution import has_batch_norm
@@ -132,6 +130,17 @@ def _path(
     # n numbers a bend: they lie in --out
     shown = dataclasses.replace(result, bends=None, velocity=None)  # pyright: ignore[reportArgumentType]
     return present(shown, label, provenance, text, as_json)
+
+
+def _refuse(checkpoints: tuple[str, ...], least: Mapping[str, tuple[int, int]]) -> None:
+    """UsageError for other than two checkpoints, and for a number below the least that it may be."""
+    from landscape.errors import UsageError
+
+    if len(checkpoints) != 2:
+        raise UsageError(f"a path takes two checkpoints, got {len(checkpoints)}")
+    for name, (value, bound) in least.items():
+        if value < bound:
+            raise UsageError(f"{name} must be at least {bound}, got {value}")
 
 
 def _aligned(reference: Minimum, other: Minimum, restarts: int, seed: int) -> tuple[Minimum, dict[str, Any]]:

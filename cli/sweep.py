@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -94,21 +95,28 @@ def command(
             command=("landscape", *sys.argv[1:]),
         )
     store, figures = f"{out}/sweep.h5", []
-    missing = sum(found.missing for found in summaries.values())
     if rows:
         figures = [str(path) for path in draw_store(store, out, kinds=("sweep",))]
+    _present(summaries, rows, out, [store, *figures], as_json)
+    return 0
+
+
+def _present(
+    summaries: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], out: str, made: Sequence[str], as_json: bool
+) -> None:
+    """Prints the runs as JSON, or a table, what is missing and what was written: the store, then its figures."""
+    missing = sum(found.missing for found in summaries.values())
     if as_json:
         status = "stopped" if missing else "complete"
         origin = {"command": ["landscape", *sys.argv[1:]]}
-        made = {"store": store, "figures": figures, "missing": missing}
-        emit({"kind": "sweep", "status": status, "label": None, "runs": rows, **made, "provenance": origin})
-        return 0
+        files = {"store": made[0], "figures": made[1:], "missing": missing}
+        emit({"kind": "sweep", "status": status, "label": None, "runs": rows, **files, "provenance": origin})
+        return
     for line in _table(summaries):
         click.echo(line)
     if missing:
         tell(f"{counted(missing, 'run')} of the grid not yet in {out}: other shards, or the same command again")
-    tell(f"wrote {', '.join([store, *figures])}")
-    return 0
+    tell(f"wrote {', '.join(made)}")
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -92,7 +92,7 @@ def _text(found: TradeOff) -> list[str]:
     ]
     if found.b_simple is not None:
         scale = _interval(found.b_simple, found.b_simple_low, found.b_simple_high)
-        lines.append(f"b_simple {scale} samples   (geometric mean along a run: of all, the least, the largest)")
+        lines.append(f"b_simple {scale} samples   (median along a run: of all, the least, the largest)")
     misfit = "" if found.misfit is None else f", misfit {found.misfit:.1%} of the updates"
     return [*lines, f"{found.status}: train loss {found.target:.4g}{misfit}"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,6 +107,14 @@ def over_run(moments: Sequence[Moment], batch_size: int) -> tuple[float, float, 
     return mean([m.value for m in moments]), mean([m.low for m in moments]), high
 
 
+def priced(found: BatchSizes, price_per_hour: float | None) -> BatchSizes:
+    """The same measurement with the cost by a price of the device an hour; as it is for None."""
+    if price_per_hour is None:
+        return found
+    # one device is paid by time: relative costs are relative times
+    return dataclasses.replace(found, price_per_hour=price_per_hour, cost=found.seconds)
+
+
 ORIGINS = {
     "checkpoint": "at the checkpoint",
     "init": "at initialisation",
@@ -123,14 +132,18 @@ ASSUMPTIONS = (
 def advice(found: BatchSizes) -> str:
     """What follows from batch sizes measured and predicted, and what it assumes: one paragraph."""
     rise = f"Throughput rises by less than {GAIN:.0%} a doubling from B = {found.knee} on."
-    if found.knee == found.batch_size[-1]:
+    if len(found.batch_size) == 1:
+        rise = f"B = {found.knee} alone was measured: there is nothing to compare its throughput with."
+    elif found.knee == found.batch_size[-1]:
         rise = f"Throughput still rises at B = {found.knee}, the last."
     origin = ORIGINS[str(found.noise["from"])]
     if found.critical is None or found.fastest is None:
         unknown = f"The noise scale b {origin} cannot be told from zero: nothing is predicted."
         return f"{unknown} {rise} Measure it with more samples, or give it by --critical."
     parts = [_scale(found, found.critical, origin), rise, _fastest(found, found.critical, found.fastest)]
-    if found.efficient is None:
+    if len(found.batch_size) == 1:
+        parts[2:] = [f"It has an efficiency of {found.efficiency[0]:.0%}: {_with_rates(found, found.fastest)}."]
+    elif found.efficient is None:
         parts.append(f"Every B loses more than {LOSS:.0%} efficiency.")
     else:
         parts.append(f"Largest B that loses less than {LOSS:.0%} efficiency: {_with_rates(found, found.efficient)}.")
@@ -170,6 +183,8 @@ def _fastest(found: BatchSizes, critical: float, fastest: int) -> str:
     ends = [end for end in (found.critical_low, found.critical_high) if end is not None and end > 0]
     others = {predicted(sizes, found.samples_per_second.tolist(), end).fastest or fastest for end in (*ends, critical)}
     spread = f", {min(others)} to {max(others)} over the interval of b" if len(others) > 1 else ""
+    if found.noise["from"] != "given" and found.critical_high is None:
+        spread = f", {min(others)} or more over the interval of b, which has no upper end"
     last = " (the last that was measured: a larger one may be faster)" if fastest == sizes[-1] else ""
     return (
         f"Fastest to the same loss: {_with_rates(found, fastest)}{spread}{last}. "

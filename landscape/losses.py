@@ -18,9 +18,23 @@ from torch.nn import functional
 from . import specs
 from .errors import InputError, one_line
 
+Totals = tuple[Tensor, Tensor]
+
 IGNORED = -100  # torch's default ignore_index of cross_entropy
 
-Totals = tuple[Tensor, Tensor]
+
+@contextmanager
+def in_range(what: str, check: str) -> Iterator[None]:
+    """Tells a class or a token out of range, beyond the samples that were tried first, as an InputError.
+
+    For the call of a loss or of a network alone: an IndexError from anywhere else is a mistake of this library.
+    """
+    try:
+        yield
+    except (IndexError, RuntimeError) as error:
+        if not isinstance(error, IndexError) and "out of bounds" not in str(error):
+            raise
+        raise InputError(f"{what} and data do not fit: {one_line(error)}; check the {check}") from error
 
 
 @dataclass(frozen=True)
@@ -34,16 +48,6 @@ class Loss:
     per_sample: Callable[[Tensor, Tensor], Totals] | None = None
     function: Callable[..., Any] | None = None
     mean: Callable[[Tensor, Tensor], Tensor] | None = None  # sum over weight of a batch in one call of torch
-
-    @contextmanager
-    def targets_checked(self) -> Iterator[None]:
-        """Tells a class or a token out of range, beyond the samples that were tried first, as an InputError."""
-        try:
-            yield
-        except (IndexError, RuntimeError) as error:
-            if not isinstance(error, IndexError) and "out of bounds" not in str(error):
-                raise
-            raise InputError(f"loss {self.name} and data do not fit: {one_line(error)}; check the targets") from error
 
     def totals(self, outputs: Any, targets: Any, samples: int) -> Totals:
         """Sum and weight of one chunk, scalars."""
@@ -76,6 +80,7 @@ def _shown(returned: Any) -> str:
     return type(returned).__name__
 
 
+@in_range("loss cross_entropy", "targets")
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> Totals:
     losses = functional.cross_entropy(outputs, targets, reduction="none")
     counted = torch.ones_like(losses) if targets.is_floating_point() else (targets != IGNORED).to(losses.dtype)
@@ -86,6 +91,7 @@ def _per_row(values: Tensor) -> Tensor:
     return values.flatten(1).sum(1) if values.dim() > 1 else values
 
 
+@in_range("loss mse", "targets")
 def _mse(outputs: Tensor, targets: Tensor) -> Totals:
     if not targets.is_floating_point() and outputs.dim() == 2 and targets.dim() == 1:
         # Classification by squared error (Hui & Belkin 2021; Cohen et al. 2021): class indices become one-hot rows.

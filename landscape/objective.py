@@ -19,7 +19,7 @@ from .data import Batch, Samples, samples_of
 from .data.registry import Splits, load_data, splits_of
 from .data.samples import length, named
 from .errors import InputError, LandscapeError, ResourceError, UsageError, one_line
-from .losses import Loss, Totals, resolve_loss
+from .losses import Loss, Totals, in_range, resolve_loss
 from .models import resolve_model
 from .passes import Evaluation
 from .vectors import Layout, digest_of, flatten, layout_of
@@ -212,10 +212,8 @@ class Objective:
         with self.running():
             for batch in self.samples.chunks(self.chunk):
                 _, (total, weight) = self.forward(parts, batch)
-                found = passes.gradients(total, parts)
-                gradient += flatten(
-                    [torch.zeros_like(p) if g is None else g for g, p in zip(found, parts, strict=True)]
-                )
+                pairs = zip(passes.gradients(total, parts), parts, strict=True)
+                gradient += flatten([torch.zeros_like(p) if g is None else g for g, p in pairs])
                 totals.append(torch.stack([total.detach().double(), weight.double()]))
             total_sum, total_weight = torch.stack(totals).sum(0)
             gradient = gradient / total_weight + self.l2 * self.params.double()
@@ -252,7 +250,8 @@ class Objective:
 
     def outputs(self, parts: Sequence[Tensor], batch: Batch) -> Any:
         """The model's outputs on a chunk of (inputs, targets) with these params. Inside `running()`."""
-        return functional_call(self.model, self._state(parts), (batch[0],))  # pyright: ignore[reportArgumentType]
+        with in_range("the network", "inputs"):
+            return functional_call(self.model, self._state(parts), (batch[0],))  # pyright: ignore[reportArgumentType]
 
     def forward(self, parts: Sequence[Tensor], batch: Batch) -> tuple[Any, Totals]:
         """Outputs (None where the loss takes the batch) and the chunk's sum and weight. Inside `running()`."""
@@ -271,7 +270,7 @@ class Objective:
     @contextmanager
     def running(self) -> Iterator[None]:
         """The model in the modes, and torch with the kernels, that values and derivatives are taken with."""
-        with self.loss.targets_checked(), execution.measuring(self.model, batch_statistics=self.bn == "batch"):
+        with execution.measuring(self.model, batch_statistics=self.bn == "batch"):
             yield
 
     def _default_chunk(self, asked: int | None) -> int:

@@ -16,7 +16,7 @@ from . import memory
 from .data import Batch
 from .data.samples import length, named
 from .errors import InputError, one_line
-from .losses import Loss, Totals
+from .losses import Loss, Totals, in_range
 
 HELD = 2**20  # numbers of outputs from which on they are counted
 ERROR_GROUPS = 32  # groups a chunk is cut into for the standard error of a loss that has no per-sample form
@@ -153,7 +153,9 @@ class AllChunks(nn.Module):
     def forward(self, chunks: Iterator[Batch]) -> None:
         for batch in chunks:
             assert isinstance(batch, tuple)
-            self.tally.hold(self.model(batch[0]), batch[1])
+            with in_range("the network", "inputs"):
+                outputs = self.model(batch[0])
+            self.tally.hold(outputs, batch[1])
 
 
 class LossOfBatch(nn.Module):

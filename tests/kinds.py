@@ -370,7 +370,7 @@ def batch_errors(tag=0, **changed):
         "batch_size": np.array([1, 2, 7]),
         **dict.fromkeys((*columns, "predicted", "predicted_finite"), AWKWARD[-3:]),
         **{"trace_covariance": 1 / 7, "mean_gradient_norm_squared": 0.0, "draws": 20},
-        **{"num_params": 3, "num_samples": 7, "loss": 0.5},
+        **{"num_params": 3, "num_samples": 7, "loss": 0.5, "largest_part": 0.5},
     }
     return as_it_is(BatchErrors(**(fields | changed)))
 
@@ -461,7 +461,7 @@ MAKERS = {
 OF_TEST = ("test_loss", "test_loss_stderr", "test_accuracy")
 OF_THE_SCALE = ("b_simple", "b_simple_low", "b_simple_high")
 NONES = {
-    "batch-errors": (),
+    "batch-errors": ("largest_part",),
     "batch-size": (
         "cost",
         "critical",
@@ -484,6 +484,7 @@ NONES = {
         "aligned_loss",
     ),
     "noise": (
+        *("trace_covariance_stderr", "gradient_norm_squared_stderr"),
         *("b_simple", "b_simple_high", "effective_rank", "cosine", "b_noise", "b_noise_low", "b_noise_high"),
         *("trace_hessian_covariance", "trace_hessian_covariance_stderr", "gradient_curvature"),
         *("gradient_curvature_stderr", "eps_max", "eps_opt", "num_probes", "self_check", "batch_size"),

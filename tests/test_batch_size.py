@@ -14,7 +14,9 @@ from torch import nn
 from landscape import Objective
 from landscape.batch_sizes import Moment, advice, knee, ladder, learning_rates, over_run, predicted
 from landscape.data import samples_of
+from landscape.draw import style
 from landscape.draw.batch_size import draw_batch_sizes
+from landscape.draw.style import WIDTH
 from landscape.errors import InputError, NumericalError, ResourceError, UsageError
 from landscape.recipe import Recipe
 from landscape.results import Status
@@ -193,8 +195,17 @@ def test_bounds_of_the_ladder():
     bound = int(whole.peak_memory[2])
     found = batch_sizes(objective, samples, RECIPE, dataclasses.replace(QUICK, memory=bound))
     assert (found.batch_size.tolist(), found.stopped_by) == ([2, 4, 8], "memory")
-    with pytest.raises(ResourceError, match="not even the smallest batch"):
+    with pytest.raises(ResourceError, match=r"B = 2, .* within --memory 10: it takes \d+ bytes; raise --memory"):
         batch_sizes(objective, samples, RECIPE, dataclasses.replace(QUICK, memory=10))
+    with pytest.raises(ResourceError, match="out of memory; free some, or take a smaller network"):
+        batch_sizes(*problem(Limited(1)), RECIPE, dataclasses.replace(QUICK, memory=10**9))
+
+
+def test_a_bound_on_memory_that_is_not_known_is_refused(monkeypatch):
+    monkeypatch.setattr(Trainer, "peak", lambda self, size: math.nan)
+    assert np.isnan(batch_sizes(*problem(nn.Linear(4, 3)), RECIPE, QUICK).peak_memory).all()
+    with pytest.raises(InputError, match="--memory 10 cannot be held"):
+        batch_sizes(*problem(nn.Linear(4, 3)), RECIPE, dataclasses.replace(QUICK, memory=10))
 
 
 def test_what_is_drawn_goes_on_from_call_to_call():
@@ -284,6 +295,21 @@ def test_a_busy_machine_is_told():
     assert "the machine was busy" in advice(shaken)
 
 
+def test_one_batch_size_alone_is_compared_with_nothing():
+    found = batch_sizes(*problem(nn.Linear(4, 3)), RECIPE, dataclasses.replace(QUICK, max_batch_size=1))
+    assert found.batch_size.tolist() == [1]
+    said = found.advice.split("This assumes")[0]
+    assert "B = 1 alone was measured" in said
+    assert "efficiency of 95%" in said  # 1 / (1 + 1/20)
+    assert not {"Fastest", "rises", "Largest"} & set(said.split())
+
+
+def test_an_interval_without_an_upper_end_is_said_to_have_none():
+    plan = dataclasses.replace(QUICK, noise="checkpoint", critical=None)
+    found = batch_sizes(*problem(nn.Linear(4, 3)), RECIPE, plan, estimate=lambda _: Estimated(None, 30.0, None))
+    assert "or more over the interval of b, which has no upper end" in found.advice
+
+
 def test_an_unresolved_noise_scale_is_at_least_its_lower_end():
     plan = dataclasses.replace(QUICK, noise="checkpoint", critical=None)
     model = nn.Linear(4, 3)
@@ -352,6 +378,7 @@ def test_settings_hold_what_identifies_the_result():
     ):
         assert settings(objective, samples, recipe, plan) != base
     assert settings(objective, samples, dataclasses.replace(RECIPE, epochs=7, updates=None), QUICK) == base
+    assert settings(objective, samples, RECIPE, dataclasses.replace(QUICK, price_per_hour=2.0)) == base
     with pytest.raises(UsageError):
         Plan(noise="given")
 
@@ -386,6 +413,17 @@ def test_the_command_measures_stores_and_finds(capsys, tmp_path):
     code, out, err = printed(capsys, f"{text} --json")
     assert "found in" in err
     assert json.loads(out)["rows"] == shown["rows"]
+    dearer = text.replace("--price-per-hour 3.6", "--price-per-hour 7.2")
+    code, out, err = printed(capsys, f"{dearer} --json")
+    assert "found in" in err
+    other = json.loads(out)
+    assert other["price_per_hour"] == 7.2
+    for one, two in zip(shown["rows"], other["rows"], strict=True):
+        assert two["epoch_cost"] == pytest.approx(2 * one["epoch_cost"])
+        assert two | {"epoch_cost": 0} == one | {"epoch_cost": 0}
+    (entry,) = Store(f"{tmp_path}/r.h5").find(kind="batch-size")
+    assert entry.result.price_per_hour == 7.2
+    assert entry.manifest
     code, out, err = printed(capsys, f"{text} --overwrite")
     assert "found in" not in err
     lines = out.splitlines()
@@ -424,6 +462,7 @@ def test_the_command_takes_a_checkpoint_with_its_recipe(capsys, tmp_path):
         ("--noise run --updates 2", 2),
         ("--lr nan", 2),
         ("--memory lots", 2),
+        ("--bn batch", 2),
         ("--samples 5000", 3),
         ("--memory 10", 5),
     ],
@@ -465,6 +504,18 @@ def test_the_figure_has_three_panels_and_marks_the_best(critical):
     else:
         assert str(found.fastest) in axes[2].get_title()
         assert math.isclose(np.nanmin(axes[2].get_lines()[0].get_ydata()), 1)
-    draw_batch_sizes({"one": found, "two": found}, list(axes))
-    assert [text.get_text() for text in axes[0].get_legend().get_texts()][-2:] == ["one", "two"]
     plt.close(figure)
+
+
+def test_several_results_are_named_below_the_panels():
+    """Beside no label of an axis, and without a word across the curves of those whose noise scale is known."""
+    found = batch_sizes(*problem(nn.Linear(4, 3)), RECIPE, QUICK)
+    unknown = dataclasses.replace(found, critical=None, critical_low=None, efficiency=found.efficiency * np.nan)
+    with style():
+        figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.4))
+        draw_batch_sizes({"a long name of a result": found, "and another one": unknown}, list(axes))
+        figure.canvas.draw()
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["a long name of a result", "and another one"]
+        assert not any(legend.get_window_extent().overlaps(axis.get_tightbbox()) for axis in axes)
+        assert not any(axis.texts for axis in axes)

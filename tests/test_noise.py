@@ -1,18 +1,23 @@
 """The moments of the gradient's noise against closed forms and dense matrices, their intervals against known truths."""
 
 import functools
+import json
 import math
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from landscape_cli.main import run
 from scipy import stats
 from torch import nn
 from torch.nn import functional
 
 from landscape import Hessian, Objective
+from landscape.draw import draw_noise, style
 from landscape.errors import InputError, NumericalError, UsageError
-from landscape.noise import gradient_noise, noise_settings, routes, spectrum
+from landscape.noise import curvature as curvature_module
+from landscape.noise import gradient_noise, layers, moments, noise_settings, routes, spectrum
 from landscape.noise.intervals import fieller
 from landscape.results import Status
 
@@ -108,6 +113,7 @@ def test_samples_of_unequal_weight_count_by_their_influence_on_the_mean():
         found = gradient_noise(objective, route=route)
         assert found.trace_covariance == pytest.approx(float(influence.square().sum()) / 29, rel=1e-8)
         assert found.mean_gradient_norm_squared == pytest.approx(float(mean.square().sum()), rel=1e-8)
+        assert found.diversity == pytest.approx(float(rows.square().sum() / rows.sum(0).square().sum()), rel=1e-8)
 
 
 def test_batches_estimate_the_same_from_two_batch_sizes():
@@ -124,6 +130,101 @@ def test_batches_estimate_the_same_from_two_batch_sizes():
     assert found.gradient_norm_squared == pytest.approx((256 * big - 4 * small) / 252, rel=1e-8)
     exact = gradient_noise(objective)
     assert abs(found.trace_covariance - exact.trace_covariance) < 4 * found.trace_covariance_stderr
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_few_gradients_have_no_standard_errors(count):
+    rows = torch.randn(count, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 5
+    found = gradient_noise(of_gradients(rows), full=True)
+    assert found.status == Status.NOT_RESOLVED
+    assert found.trace_covariance == pytest.approx(float(rows.var(0).sum()), rel=1e-8)
+    assert (
+        found.trace_covariance_stderr is found.gradient_norm_squared_stderr is found.gradient_curvature_stderr is None
+    )
+    assert np.isnan(found.layer_trace_stderr).all()
+    assert (found.b_simple_low, found.b_simple_high, found.b_noise_low, found.b_noise_high) == (0, None, 0, None)
+    assert found.problems() == []
+
+
+def test_few_gradients_are_told_by_the_command(capsys):
+    assert run(["noise", "--model", "mlp", "--data", "digits", "--samples", "5"]) == 0
+    out, err = capsys.readouterr()
+    assert "above 0" in out
+    assert "not resolved: the gradients of 5 samples" in err
+    assert run(["noise", "--model", "mlp", "--data", "digits", "--samples", "5", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["trace_covariance_stderr"] is shown["b_simple_high"] is None
+
+
+def test_an_interval_without_ends_is_drawn_with_arrows():
+    rows = torch.randn(5, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with style():
+        scales, signals = plt.subplots(1, 2)[1]
+        draw_noise({"few": gradient_noise(of_gradients(rows))}, scales, signals)
+        markers = {line.get_marker(): line.get_xdata()[0] for line in scales.get_lines() if len(line.get_xdata()) == 1}
+        assert [markers["<"], markers[">"]] == list(scales.get_xlim())
+
+
+@pytest.mark.parametrize("held", [1, 3, 5, 64])
+def test_all_pairs_of_few_units_whatever_is_held(held, monkeypatch):
+    """tr(S)^2 / tr(S^2) of the sample covariance, without a draw, with so many gradients held at once."""
+    monkeypatch.setattr(moments, "HELD", held * 8 * 6)
+    count = 8 if held == 1 else 12
+    rows = torch.randn(count, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    covariance = torch.cov(rows.T)
+    rank = float(covariance.trace() ** 2 / covariance.square().sum())
+    for seed in (0, 1):
+        assert gradient_noise(of_gradients(rows, chunk=5), seed=seed).effective_rank == pytest.approx(rank, rel=1e-10)
+
+
+def test_pairs_of_many_units_are_drawn_without_torchs_limit(monkeypatch):
+    """torch.multinomial refuses more than 2^24 categories. Heavy tails: the draw is by squared norms."""
+    monkeypatch.setattr(torch, "multinomial", None)
+    generator = torch.Generator().manual_seed(3)
+    rows = torch.randn(150, 4, generator=generator, dtype=torch.float64)
+    rows *= torch.rand(150, 1, generator=generator, dtype=torch.float64).pow(-0.5)
+    covariance = torch.cov(rows.T)
+    rank = float(covariance.trace() ** 2 / covariance.square().sum())
+    found = np.array([gradient_noise(of_gradients(rows), seed=seed).effective_rank for seed in range(40)])
+    assert found.std() > 0
+    assert abs((1 / found).mean() - 1 / rank) < 3.5 * (1 / found).std() / math.sqrt(40)
+
+
+def test_only_units_that_are_wanted_are_cut(monkeypatch):
+    objective = of_gradients(torch.arange(60.0, dtype=torch.float64).reshape(20, 3), chunk=6)
+    for name in ("norms", "batches"):
+        route, _ = routes.route_of(objective, name, 0)
+        every = [batch[0] for batch in route.units()]
+        for wanted in ([0], [3, 5, 6, 19], [19], list(range(20))):
+            got = [batch[0] for batch in route.units(wanted)]
+            assert torch.equal(torch.cat(got), torch.cat([every[i] for i in wanted]))
+    route, cut, seen = routes.route_of(objective, "norms", 0)[0], routes.cut, []
+    monkeypatch.setattr(routes, "cut", lambda batch, index: seen.append(index) or cut(batch, index))
+    assert len(list(route.units([4, 17]))) == len(seen) == 2
+
+
+class Limited(nn.Linear):
+    """Runs out of memory beyond so many samples."""
+
+    most = 10**9
+
+    def forward(self, inputs):
+        if len(inputs) > self.most:
+            raise torch.OutOfMemoryError("planted")
+        return super().forward(inputs)
+
+
+def test_where_memory_runs_out_passes_shrink_and_batches_stay():
+    rows = torch.randn(256, 6, generator=torch.Generator().manual_seed(4), dtype=torch.float64) + 0.3
+    model = Limited(6, 1, bias=False).double()
+    objective = Objective(model, "mse", (rows, rows[:, :1]), dtype="float64")
+    whole = gradient_noise(objective, route="batches")
+    model.most = 3
+    found = gradient_noise(objective, route="batches")
+    assert objective.chunk <= 3
+    assert found.unit_size == whole.unit_size == 4
+    for name in ("trace_covariance", "gradient_norm_squared", "effective_rank", "trace_covariance_stderr"):
+        assert getattr(found, name) == pytest.approx(getattr(whole, name), rel=1e-10)
 
 
 # -- estimators over many draws of the samples ------------------------------------------------------------------------
@@ -246,7 +347,7 @@ def dense(model, data, l2=0.0):
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.2])
-def test_b_noise_against_dense_matrices(l2):
+def test_b_noise_against_dense_matrices(l2, monkeypatch):
     model, data = small_network()
     objective, hessian, gradient, covariance = dense(model, data, l2)
     trace = float((hessian * covariance).sum())
@@ -261,6 +362,9 @@ def test_b_noise_against_dense_matrices(l2):
         assert exact.eps_max == pytest.approx(norm / along, rel=1e-8)
         found = gradient_noise(objective, full=True, probes=40, batch_size=16)
         assert found.eps_opt == pytest.approx(norm / along / (1 + trace / along / 16), rel=1e-8)
+    with monkeypatch.context() as patch:  # whatever probes are asked for, a matrix of all params has its bound
+        patch.setattr(curvature_module, "EXACT", objective.layout.size - 1)
+        assert gradient_noise(objective, full=True, probes=40).num_probes == 40
     model, data = small_network(width=8)
     objective, hessian, gradient, covariance = dense(model, data, l2)
     trace = float((hessian * covariance).sum())
@@ -424,6 +528,16 @@ def test_routes_agree_with_gradients_of_single_samples(network):
     rough = gradient_noise(objective, route="batches")
     together = math.hypot(rough.trace_covariance_stderr, found.trace_covariance_stderr)
     assert abs(rough.trace_covariance - found.trace_covariance) < 4 * together
+
+
+@pytest.mark.parametrize("held", [4, 30, 200])
+def test_embeddings_of_long_sequences_go_in_blocks(held, monkeypatch):
+    torch.manual_seed(9)
+    objective = Objective(Tokens().double(), "cross_entropy", (tokens(), torch.randint(3, (24,))), dtype="float64")
+    expected = gradient_noise(objective, route="vmap")
+    monkeypatch.setattr(layers, "HELD", held)
+    found = gradient_noise(objective, route="norms")
+    np.testing.assert_allclose(found.layer_trace, expected.layer_trace, rtol=1e-8)
 
 
 def test_users_losses_and_dict_batches():

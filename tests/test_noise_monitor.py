@@ -49,6 +49,39 @@ def test_estimates_are_unbiased(small, parts):
     assert ((values.mean(0) - torch.tensor([14.0, 5.25])).abs() < 3.5 * error).all()
 
 
+def test_micro_batches_of_unequal_sizes_are_weighed_and_unbiased():
+    """The same quadratic in parts of 4, 4 and 1; the mean is that of all nine samples."""
+    generator = torch.Generator().manual_seed(3)
+    point, scale = torch.tensor([1.0, -0.5, 2.0], dtype=torch.float64), torch.tensor([1.0, 2.0, 3.0]).double()
+    found = []
+    for _ in range(6000):
+        gradients = point - torch.randn(9, 3, generator=generator, dtype=torch.float64) * scale
+        noise = NoiseScale()
+        (mean,) = noise.update_from(([part.mean(0)] for part in gradients.split(4)), small=[4, 4, 1])
+        torch.testing.assert_close(mean, gradients.mean(0))
+        found.append((noise.trace_covariance, noise.gradient_norm_squared))
+    values = torch.tensor(found, dtype=torch.float64)
+    error = values.std(0) / math.sqrt(len(found))
+    assert ((values.mean(0) - torch.tensor([14.0, 5.25])).abs() < 3.5 * error).all()
+
+
+def test_one_micro_batch_of_a_short_last_batch_is_skipped():
+    noise = NoiseScale()
+    (mean,) = noise.update_from([[torch.ones(2)]], small=[1])
+    assert torch.equal(mean, torch.ones(2))
+    assert (noise.updates, noise.skipped) == (0, 1)
+
+
+def test_a_scale_of_the_loss_leaves_the_estimates():
+    gradients = torch.randn(4, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    plain, scaled = NoiseScale(), NoiseScale()
+    for factor in (1024.0, 512.0):
+        mean = plain.update_from([[g] for g in gradients], small=2)
+        (same,) = scaled.update_from([[g * factor] for g in gradients], small=2, scale=factor)
+        torch.testing.assert_close(same, mean[0] * factor)
+    assert scaled.state_dict() == pytest.approx(plain.state_dict())
+
+
 def test_averages_are_weighted_means_from_the_first_update_on():
     noise, decay = NoiseScale(decay=0.8), 0.8
     pairs = [(5.0, 3.0), (7.0, 1.0), (2.0, 1.5)]
@@ -98,13 +131,19 @@ def test_what_gives_no_estimate_is_refused():
             noise.update(small_norm_squared=1.0, big_norm_squared=1.0, **sizes)
     with pytest.raises(UsageError, match="decay"):
         NoiseScale(decay=1.0)
-    with pytest.raises(UsageError, match="at least 2 micro-batches"):
-        noise.update_from([[torch.ones(2)]], small=1)
+    with pytest.raises(UsageError, match="got 0"):
+        noise.update_from([], small=1)
+    for count in (1, 3):
+        with pytest.raises(UsageError, match="micro-batches"):
+            noise.update_from([[torch.ones(2)]] * count, small=[1, 1])
+    for wrong in (0, [2, 0]):
+        with pytest.raises(UsageError, match="at least 1 sample"):
+            noise.update_from([[torch.ones(2)]] * 2, small=wrong)
     with pytest.raises(UsageError, match="of 1 and of 2 params"):
         noise.update_from([[torch.ones(2)], [torch.ones(2), torch.ones(1)]], small=1)
     with pytest.raises(UsageError, match="backward"):
         noise.update_from([[None], [None]], small=1)
-    assert noise.updates == 0
+    assert (noise.updates, noise.skipped) == (0, 0)
 
 
 # -- micro-batches
@@ -137,6 +176,7 @@ def test_micro_batches_give_their_mean_and_their_norms():
 # -- several processes
 
 LOCAL, RANKS, STEPS = 3, 2, 4
+SCALES = (1024.0, 1024.0, 512.0, 2048.0)  # of a loss scaler, by update
 
 
 def network():
@@ -156,15 +196,16 @@ def of_one_rank(rank, folder):
         noise = NoiseScale(decay=0.5)
         # buckets of next to nothing: each update is of several
         model = nn.parallel.DistributedDataParallel(network(), bucket_cap_mb=1e-4)
-        model.register_comm_hook(None, noise.ddp_hook(small=LOCAL))
+        scales = iter(SCALES)
+        model.register_comm_hook(None, noise.ddp_hook(small=lambda: LOCAL, scale=lambda: next(scales)))
         plain = nn.parallel.DistributedDataParallel(network())
-        for batch in batches():
+        for batch, scale in zip(batches(), SCALES, strict=True):
             for replica in (model, plain):
                 replica.zero_grad()
-                replica(batch[rank]).square().mean().backward()
+                (replica(batch[rank]).square().mean() * scale).backward()
                 with torch.no_grad():
                     for param in replica.parameters():
-                        param -= 0.1 * param.grad
+                        param -= 0.1 / scale * param.grad
         same = all(torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True))
         torch.save({"same": same, "state": noise.state_dict(), "b_simple": noise.b_simple}, f"{folder}/{rank}.pt")
     finally:
@@ -216,7 +257,7 @@ def examples():
 def test_the_lines_to_be_copied_run(lines, capsys):
     torch.manual_seed(0)
     model = nn.Linear(4, 2)
-    loader = [(torch.randn(64, 4), torch.randint(2, (64,))) for _ in range(5)]
+    loader = [(torch.randn(size, 4), torch.randint(2, (size,))) for size in (64, 64, 64, 64, 5)]
     known = {
         "torch": torch,
         "model": model,

@@ -10,6 +10,7 @@ from torch import nn
 
 from landscape import Objective, specs
 from landscape.errors import InputError, UsageError
+from landscape.noise import gradient_noise
 
 
 @pytest.mark.parametrize("name", [*PROBLEMS, "batch-norm-cnn-batch"])
@@ -206,6 +207,24 @@ def test_misfits_are_told_when_the_objective_is_made():
         Objective(nn.Flatten(), "cross_entropy", (x, y))
     with pytest.raises(InputError, match="equal first dimensions"):
         Objective(nn.Linear(4, 3), "cross_entropy", (x, y[:5]))
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+def test_a_class_or_a_token_out_of_range_is_told_where_it_is_met(loss):
+    """Beyond the samples that are tried first; what goes wrong elsewhere keeps its own name."""
+    x, y = torch.randint(0, 7, (40, 5)), torch.randint(0, 3, (40,))
+    model = nn.Sequential(nn.Embedding(7, 4), nn.Flatten(), nn.Linear(20, 3))
+    wrong = {}
+    for check, values, bad in (("targets", y, 3), ("inputs", x, 7)):
+        changed = values.clone()
+        changed[-1] = bad
+        wrong[check] = Objective(model, loss, (x, changed) if check == "targets" else (changed, y), chunk=8)
+    for check, objective in wrong.items():
+        for measured in (objective.value, objective.value_and_gradient, lambda o=objective: gradient_noise(o)):
+            with pytest.raises(InputError, match=f"check the {check}"):
+                measured()
+    with pytest.raises(IndexError), wrong["targets"].running():
+        [][0]
 
 
 def test_standard_error_of_a_callable_agrees_with_that_of_its_samples():

@@ -135,15 +135,25 @@ def logged(folder, size, seed, updates, *, lr=0.1, rate=1.0, noise=None, **field
     store.add("run", log)
     if noise is not None:
         settings = {"kind": "tracked", "version": 2, "measure": "noise", "recipe": recipe.to_json()}
-        values = np.array([[value] for value in noise])
-        made = {"status": Status.COMPLETE, "settings": settings, "measure": "noise", "columns": ("b_simple",)}
-        store.add("run", Tracked(**made, epoch=np.arange(3.0), updates=np.arange(3) * updates, values=values))
+        # of rows of tr(Sigma) and |G|^2
+        columns = ("b_simple", "trace_covariance", "gradient_norm_squared")
+        values = np.array([[a / b if b > 0 else math.nan, a, b] for a, b in noise])
+        made = {"status": Status.COMPLETE, "settings": settings, "measure": "noise", "columns": columns}
+        store.add(
+            "run",
+            Tracked(
+                **made,
+                epoch=np.arange(float(len(noise))),
+                updates=np.linspace(0, 2, len(noise)) * updates,
+                values=values,
+            ),
+        )
 
 
 def test_logs_give_back_the_law_that_made_them(tmp_path):
     for size in (8, 32, 128, 512):
         for seed in (0, 1, 2):
-            logged(tmp_path, size, seed, law(size), noise=(50 * 2**seed, 200 * 2**seed, 1e6))
+            logged(tmp_path, size, seed, law(size), noise=((100 * 2**seed, 1), (200 * 2**seed, 2), (1e6, 1)))
     found, notes = trade_off(read_runs([tmp_path]), target=0.1)
     assert found.status == "complete"
     np.testing.assert_allclose(found.updates, law(found.batch_size), rtol=1e-9)
@@ -152,9 +162,28 @@ def test_logs_give_back_the_law_that_made_them(tmp_path):
     assert found.num_seeds.tolist() == [3] * 4
     assert found.regime.tolist() == [1, 2, 2, 3]
     scales = [found.b_simple_low, found.b_simple, found.b_simple_high]
-    assert scales == pytest.approx([100, 200, 400])  # the third value of each run is beyond the target
+    # the third row of each run is beyond the target
+    assert scales == pytest.approx([100, 200, 400])
     assert notes == []
     assert found.problems() == []
+
+
+def test_the_noise_scale_along_runs_leaves_no_row_out(tmp_path):
+    """tr(Sigma) 100, |G|^2 1 with an error of 2: the geometric mean of the ratios that are positive would be 71."""
+    generator = np.random.default_rng(3)
+    seeds, rows = 5, 80
+    for size in (8, 32, 128):
+        for seed in range(seeds):
+            norms = 1 + 2 * generator.standard_normal(2 * rows - 1)
+            norms[3] = 500  # as where a large rate makes the loss jump: no row outweighs the others
+            logged(tmp_path, size, seed, law(size), noise=[(100, norm) for norm in norms])
+    found, _ = trade_off(read_runs([tmp_path]), target=0.1)
+    error = math.pi / math.sqrt(3 * seeds * rows)  # of a median of medians
+    assert abs(100 / found.b_simple - 1) < 3 * error
+    assert found.b_simple_low < found.b_simple < found.b_simple_high
+    for size in (8, 32, 128):
+        logged(tmp_path, size, 9, law(size), noise=((100, -1), (100, -2), (100, 1)))
+    assert trade_off(read_runs([tmp_path]), target=0.1)[0].b_simple_high is None
 
 
 def test_the_best_rate_of_each_batch_size_counts(tmp_path):
@@ -305,7 +334,7 @@ def test_senseless_requests_end_the_command_in_one_line(trained, monkeypatch, ca
 
 def test_the_drawing_marks_what_is_known(tmp_path):
     for size in (8, 32, 128, 512, 1024):
-        logged(tmp_path, size, 0, law(size), rate=1 if size < 1024 else 10, noise=(50 + size, 200, 1e6))
+        logged(tmp_path, size, 0, law(size), rate=1 if size < 1024 else 10, noise=((50 + size, 1), (200, 1), (1e6, 1)))
     found, _ = trade_off(read_runs([tmp_path]), target=0.1)
     with style():
         over_sizes, over_updates = plt.subplots(1, 2)[1]

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 from ..results import BatchSizes
 from ..results.base import Array
-from .style import look
+from .style import legend_below, look
 
 BAND = 0.18  # opacity
 TICKS = 8  # labelled batch sizes at most
@@ -23,7 +23,7 @@ def draw_batch_sizes(found: Mapping[str, BatchSizes], axes: Sequence[Axes]) -> N
 
     Throughput is a median with a band between quartiles, its knee marked. Efficiency and time are predictions from
     the noise scale b: a dashed line at b, a band over its interval; the largest size that loses less than a tenth and
-    the fastest one are marked. Where b is not known both stay empty and say so.
+    the fastest one are marked. Where b is not known of any result both stay empty and say so.
     """
     throughput, efficiency, time = axes
     alone = len(found) == 1
@@ -52,7 +52,11 @@ def draw_batch_sizes(found: Mapping[str, BatchSizes], axes: Sequence[Axes]) -> N
     if alone:
         _say(axes, *found.values())
     else:
-        throughput.legend(loc="lower right")
+        legend_below(throughput, *throughput.get_legend_handles_labels())
+    if all(result.critical is None for result in found.values()):
+        for axis in (efficiency, time):
+            text = "noise scale not known"
+            axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", fontsize=7, color="0.4")
 
 
 def _say(axes: Sequence[Axes], result: BatchSizes) -> None:
@@ -91,7 +95,6 @@ def _mark(axes: Axes, result: BatchSizes, size: int | None, values: Array, index
 def _noise(axes: Axes, result: BatchSizes, index: int) -> None:
     """The noise scale as a line, its interval as a band, open where it has no upper end."""
     if result.critical is None:
-        axes.text(0.5, 0.5, "noise scale not known", transform=axes.transAxes, ha="center", fontsize=7, color="0.4")
         return
     colour = look(index)["color"]
     axes.axvline(result.critical, color=colour, linestyle="--", linewidth=0.8, zorder=1)

@@ -11,10 +11,9 @@ from ..results import NON_FINITE, Line
 from ..results.base import Array
 from .names import alpha_label, between, line_names
 from .slices import band, valued, wide
-from .style import look
+from .style import legend_below, look
 
 MARKS = 8  # markers on a line
-CHARACTER, HANDLE = 3.9, 36.0  # points that a character of the legend takes, and all else of an entry
 ALIKE = 0.01  # relative difference of two units of length that are drawn as one
 
 
@@ -52,11 +51,7 @@ def draw_lines(lines: Sequence[Line], loss: Axes, accuracy: Axes | None = None) 
     if any(missing):
         loss.plot([], [], "x", color="0.4", markersize=3, markeredgewidth=0.9, label="not finite")
     handles, labels = loss.get_legend_handles_labels()
-    figure = loss.get_figure(root=True)
-    assert figure is not None
-    room, widths = 72 * figure.get_figwidth(), [CHARACTER * len(label) + HANDLE for label in labels]
-    columns = len(labels) if sum(widths) < room else max(1, int(room // max(widths)))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+    legend_below(loss, handles, labels)
 
 
 def _draw(at: Array, values: Array, axes: Axes, index: int, count: int, label: str | None = None) -> None:

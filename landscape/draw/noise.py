@@ -18,9 +18,10 @@ BEYOND = 4.0  # times the largest number shown, where an interval without an end
 def draw_noise(found: Mapping[str, GradientNoise], scales: Axes, layers: Axes) -> None:
     """Left a row for each point: b_simple with its interval, b_noise below it; right the parts of the tensors.
 
-    An interval without an upper end runs to an arrow at the edge; an estimate that is not resolved has no marker. The
-    batch size of training, where it is known, is a bar. Right: the norm of the mean over the noise of a sample, by
-    tensor, in the colours of the rows; a mean over N samples that is noise alone has 1/sqrt(N).
+    An interval without an upper end, or with zero as the lower, runs to an arrow at the edge; an estimate that is not
+    resolved has no marker. The batch size of training, where it is known, is a bar. Right: the norm of the mean over
+    the noise of a sample, by tensor, in the colours of the rows; a mean over N samples that is noise alone has
+    1/sqrt(N).
     """
     numbers = [n for result in found.values() for n in _numbers(result)]
     edge, begin = BEYOND * max(numbers, default=1.0), min(numbers, default=0.1) / 2

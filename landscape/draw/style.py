@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 
 WIDTH = 5.5  # inches, the text width of NeurIPS and ICLR
+CHARACTER, HANDLE = 3.9, 36.0  # points that a character of the legend takes, and all else of an entry
 
 # Okabe & Ito (2008), distinguishable with any colour vision; yellow left out, too light on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -49,6 +52,15 @@ def style() -> Iterator[None]:
         finally:
             for number in set(plt.get_fignums()) - open_before:
                 plt.close(number)
+
+
+def legend_below(axes: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> None:
+    """A legend under the whole figure, in as many columns as its width takes."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    room, widths = 72 * figure.get_figwidth(), [CHARACTER * len(label) + HANDLE for label in labels]
+    columns = len(labels) if sum(widths) < room else max(1, int(room // max(widths)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 # How the operators are called in a sentence.

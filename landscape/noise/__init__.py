@@ -3,13 +3,14 @@
 from .errors import DRAWS, batch_errors, errors_settings
 from .monitor import NoiseScale
 from .routes import ROUTES
-from .scale import PROBES, gradient_noise, noise_settings
+from .scale import PROBES, Options, gradient_noise, noise_settings
 
 __all__ = [
     "DRAWS",
     "PROBES",
     "ROUTES",
     "NoiseScale",
+    "Options",
     "batch_errors",
     "errors_settings",
     "gradient_noise",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from .moments import Moments, Progress, combination
 from .routes import HELD, Route
 
 TOGETHER = 10  # probes multiplied at once, at most
+EXACT = 256  # params at most of the exact trace, whose products with each of them every chunk holds
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,15 @@ def curvature(
     """tr(H Sigma) and G'HG = g'Hg - tr(H Sigma)/N at this point (McCandlish et al. 2018, section 2.2).
 
     tr(H Sigma) is the mean of v'Hv over `probes` combinations v of the deviations r_k with random signs,
-    whose mean vv' is the estimate of Sigma; where there are no more params than probes, the exact one. Each costs a
-    gradient pass and a product. The error of G'HG is that of g, H taken as known. NumericalError where the self-check
-    contradicts the product.
+    whose mean vv' is the estimate of Sigma; where there are no more params than probes, 256 at most, the exact one.
+    Each costs a gradient pass and a product. The error of G'HG is that of g, H taken as known. NumericalError where the
+    self-check contradicts the product.
     """
     hessian = Hessian(objective, hvp=hvp, memory=memory)
     check = hessian.self_check(seed)
     gradient = found.gradient.to(objective.device)
     image = hessian.matvec(gradient.to(objective.dtype)).double()
-    if objective.layout.size <= probes:
+    if objective.layout.size <= min(probes, EXACT):
         values, used = _exact(objective, route, hessian, found), 0
     else:
         values, used = _signed(objective, route, hessian, found, probes, seed, progress), probes
@@ -76,7 +77,9 @@ def curvature(
     # The error of tr(H Sigma) over samples is taken to be, relative to it, that of tr(Sigma).
     own = stderr**2 + (trace / found.trace) ** 2 * found.covariance()[0] if found.trace > 0 else stderr**2
     freedom = min(count, used or count) - 1
-    low, high = fieller(trace, along, (own, variance), 0.0, level, freedom) if trace > 0 else (0.0, math.inf)
+    low, high = 0.0, math.inf
+    if trace > 0 and not found.few:
+        low, high = fieller(trace, along, (own, variance), 0.0, level, freedom)
     if not math.isfinite(trace + along):
         raise NumericalError("products with the Hessian are not finite at this point")
     return Curvature(trace, stderr, along, math.sqrt(variance), low, high, used, check)
@@ -93,7 +96,7 @@ def _signed(
 ) -> Tensor:
     """v'Hv of each probe (m,)."""
     generator = torch.Generator().manual_seed(seed)
-    of_loss = found.gradient.to(objective.device) - objective.l2 * objective.params.double()
+    of_loss = found.own.to(objective.device)
     block = min(TOGETHER, max(1, HELD // (8 * objective.layout.size)))
     values: list[Tensor] = []
     while len(values) < probes:
@@ -113,20 +116,24 @@ def _signed(
 def _exact(objective: Objective, route: Route, hessian: Hessian, found: Moments) -> Tensor:
     """tr(H Sigma) (1,) by the deviations themselves, whose products with unit vectors are their entries."""
     identity = torch.eye(objective.layout.size, dtype=torch.float64, device=objective.device)
-    deviations = _deviations(objective, route, found, identity)
-    covariance = deviations.T @ deviations * (found.num_samples / (found.units * (found.units - 1)))
+    covariance = torch.zeros_like(identity, device="cpu")
+    for deviations in _deviations(objective, route, found, identity):
+        covariance += deviations.T @ deviations * (found.num_samples / (found.units * (found.units - 1)))
     dense = hessian.matmat(identity.to(objective.dtype)).double().cpu()
     return (dense * covariance).sum()[None]
 
 
 def _along(objective: Objective, route: Route, found: Moments, image: Tensor) -> Tensor:
     """Each unit's influence on g'Hg, 2 r_k . Hg (K,)."""
-    return 2 * _deviations(objective, route, found, image[None])[:, 0]
+    return 2 * torch.cat(list(_deviations(objective, route, found, image[None])))[:, 0]
 
 
-def _deviations(objective: Objective, route: Route, found: Moments, directions: Tensor) -> Tensor:
-    """Products (K, s) of the deviations r_k with directions (s, n). One pass of the route."""
-    of_loss = found.gradient.to(objective.device) - objective.l2 * objective.params.double()
+def _deviations(objective: Objective, route: Route, found: Moments, directions: Tensor) -> Iterator[Tensor]:
+    """Products (B, s) of the deviations r_k with directions (s, n), chunk by chunk. One pass of the route."""
+    of_mean = (directions @ found.own.to(objective.device)).cpu()
+    start = 0
     with objective.running():
-        products = torch.cat([terms.products.sum(2) for terms in route.terms(directions)]).cpu()
-    return products / found.mean_weight - torch.outer(found.weights, (directions @ of_loss).cpu())
+        for terms in route.terms(directions):
+            weights = found.weights[start : start + len(terms.weights)]
+            yield terms.products.sum(2).cpu() / found.mean_weight - torch.outer(weights, of_mean)
+            start += len(weights)

@@ -15,7 +15,8 @@ from ..errors import InputError, NumericalError, UsageError
 from ..objective import Objective
 from ..results import BatchErrors, Status
 from ..vectors import flatten
-from .scale import gradient_noise
+from .moments import moments
+from .routes import route_of
 
 VERSION = 1
 DRAWS = 32  # orders of each kind: with half as many, three standard errors hold less than 98 % (measured)
@@ -36,23 +37,25 @@ def batch_errors(
 
     With replacement tr(Sigma_N) / B, without (N - B) / (N - 1) of it (Cochran 1977, theorem 2.2; Hoffer et al. 2017,
     section 4): g_B is the gradient of the batch's own mean loss, its sum over its weight, g that of all N, Sigma_N =
-    1/N sum_i (g_i - g)(g_i - g)', whose trace comes from `gradient_noise`; the penalty of the objective cancels. Where
+    1/N sum_i (g_i - g)(g_i - g)', whose trace comes from `moments`; the penalty of the objective cancels. Where
     samples have different weights, g_B is a ratio, and the laws hold to first order in 1/B.
 
     A draw is a random order of N samples, which is cut into batches of each size B (1, 2, 4, ... and N by default): as
     many as there are, 32 at most. Averaged are the means of draws, so that standard errors over draws hold at each
     size; neighbouring sizes share samples and err alike. Units: loss^2 / param^2. Costs 2 `draws` gradient passes (64
-    by default), in part in small batches, and those of `gradient_noise`; keeps a vector of the params for each size.
-    Raises UsageError and InputError for sizes out of range, batch statistics, samples that cannot be cut, and batches
-    without weight, NumericalError where a gradient is not finite.
+    by default), in part in small batches, and two for g and tr(Sigma_N); keeps a vector of the params for each size.
+    Where one sample makes most of tr(Sigma_N) (`largest_part`) few batches hold it, and means over draws are mostly too
+    low. Raises UsageError and InputError for sizes out of range, batch statistics, samples that cannot be cut, and
+    batches without weight, NumericalError where a gradient is not finite.
     """
     identity = errors_settings(objective, batch_sizes=batch_sizes, draws=draws, seed=seed)
     sizes = identity["batch_sizes"]
     count = objective.num_samples
-    noise = gradient_noise(objective, seed=seed)
-    trace = noise.trace_covariance * (count - 1) / count
-    loss, gradient = objective.value_and_gradient()
-    measured = _Batches(objective, gradient - objective.l2 * objective.params.double())
+    route, _ = memory.recovering(route_of)(objective, "auto", seed)
+    noise = moments(objective, route, seed, pairs=False)
+    trace = noise.trace * (count - 1) / count
+    spread = float(noise.spread.sum())
+    measured = _Batches(objective, noise.own.to(objective.device))
     generator = torch.Generator().manual_seed(seed)
     below = [size for size in sizes if size < count]  # all of them in any order are no batch to be measured
     found: dict[bool, list[Tensor]] = {True: [], False: []}
@@ -81,11 +84,12 @@ def batch_errors(
         predicted=(trace / size).numpy(),
         predicted_finite=(trace / size * (count - size) / (count - 1)).numpy(),
         trace_covariance=trace,
-        mean_gradient_norm_squared=float(gradient @ gradient),
+        mean_gradient_norm_squared=float(noise.gradient @ noise.gradient),
         draws=draws,
         num_params=objective.layout.size,
         num_samples=count,
-        loss=loss,
+        loss=noise.loss,
+        largest_part=float(noise.spread.max()) / spread if spread > 0 and route.unit_size == 1 else None,
     )
 
 

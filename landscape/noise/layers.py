@@ -173,10 +173,24 @@ def _embedding(layer: Any, calls: Calls, directions: Mapping[str, Tensor]) -> It
     gradients = torch.cat([_positions(b) for _, b in calls], 1)
     if layer.padding_idx is not None:
         gradients = gradients * (index != layer.padding_idx).unsqueeze(2)
-    gram = torch.bmm(gradients, gradients.mT)  # rows of one index add up
-    squared = (gram * (index.unsqueeze(1) == index.unsqueeze(2))).sum((1, 2))
     products = [(d[index] * gradients).sum((1, 2)) for d in directions["weight"]]
+    squared = _squares_by_index(index, gradients)
     yield "weight", (squared, torch.stack([*products, squared], 1)[:, :-1])  # a row even where there are no directions
+
+
+def _squares_by_index(index: Tensor, gradients: Tensor) -> Tensor:
+    """sum_tt' [i_t = i_t'] b_t . b_t' of index (B, T) and gradients (B, T, p): rows of one index add up."""
+    count, positions = index.shape
+    squared = gradients.new_zeros(count)
+    step, rows = max(1, HELD // positions**2), max(1, HELD // positions)
+    for start in range(0, count, step):
+        part = slice(start, start + step)
+        for first in range(0, positions, rows):
+            some = slice(first, first + rows)
+            gram = torch.bmm(gradients[part, some], gradients[part].mT)
+            same = index[part, some].unsqueeze(2) == index[part].unsqueeze(1)
+            squared[part] += (gram * same).sum((1, 2))
+    return squared
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 Where batches are cut into micro-batches (for DistributedDataParallel see `NoiseScale.ddp_hook`):
 
     noise, params = NoiseScale(), list(model.parameters())
-    for inputs, targets in loader:  # batches of one size, a multiple of 4: drop_last=True
-        parts = zip(inputs.chunk(4), targets.chunk(4))
+    for inputs, targets in loader:
+        parts = list(zip(inputs.chunk(4), targets.chunk(4)))  # the last part may be shorter
         gradients = (torch.autograd.grad(loss(model(x), y), params) for x, y in parts)
-        for param, mean in zip(params, noise.update_from(gradients, small=len(inputs) // 4)):
+        for param, mean in zip(params, noise.update_from(gradients, small=[len(x) for x, _ in parts])):
             param.grad = mean
         optimizer.step()
     print(noise.b_simple)  # samples; None while it is not resolved
@@ -35,14 +35,17 @@ class NoiseScale:
         |G|^2     = (big |G_big|^2 - small |G_small|^2) / (big - small)
         tr(Sigma) = (|G_small|^2 - |G_big|^2) / (1 / small - 1 / big)
 
-    Both are unbiased where the small batches are independent parts of the big one; their ratio is not, so both are
+    Of small batches of unequal sizes b_k, B samples in all, |G_small|^2 is the mean of |g_k|^2 by weights b_k / B, and
+    `small` their mean size: sum_k b_k/B (|G|^2 + tr(Sigma)/b_k) = |G|^2 + tr(Sigma)/small. Both are then unbiased where
+    the small batches are independent parts of the big one; their ratio is not, so both are
     averaged over updates with weights that fall by `decay` an update (divided by the sum of the weights), and the ratio
     is that of the averages: a mean over about 1 / (1 - decay) updates, which lags behind by as many.
 
-    Gradients are those of mean losses, unscaled and before clipping. Batch norm in training mode normalises each small
-    batch by its own statistics: then this is the noise of a network with that small batch, ghost batch norm. A weight
-    decay inside the loss counts as part of G. An update whose norms are not finite (as when a loss scaler overflows)
-    is skipped and counted. Costs two norms an update.
+    Gradients are those of mean losses, before clipping. Those that a GradScaler has scaled would enter the averages by
+    the square of a scale that changes: tell it by `scale`, or divide first. Batch norm in training mode normalises
+    each small batch by its own statistics: then this is the noise of a network with that small batch, ghost batch norm.
+    A weight decay inside the loss counts as part of G. An update whose norms are not finite (as when a loss scaler
+    overflows), or of one micro-batch, is skipped and counted. Costs two norms an update.
 
     Args:
         decay: share of the averages that stays at each update, in (0, 1).
@@ -78,38 +81,62 @@ class NoiseScale:
         for name, value in found.items():
             self._sums[name] = self.decay * self._sums[name] + (1 - self.decay) * value
 
-    def update_from(self, gradients: Iterable[Sequence[Tensor | None]], *, small: int) -> list[Tensor | None]:
-        """Counts one update from the gradients of its micro-batches of `small` samples each; returns their mean.
+    def update_from(
+        self, gradients: Iterable[Sequence[Tensor | None]], *, small: int | Sequence[int], scale: float = 1.0
+    ) -> list[Tensor | None]:
+        """Counts one update from the gradients of its micro-batches; returns their mean by samples.
 
-        For gradient accumulation. `gradients` may be a generator: each list is read before the next is asked for. None
-        stands for a param that a micro-batch does not reach. Keeps one copy of the params' size.
+        For gradient accumulation. `small` is the samples of a micro-batch, or of each of them, as where the last is
+        shorter. `gradients` may be a generator: each list is read before the next is asked for. None stands for a param
+        that a micro-batch does not reach. `scale` is what the losses were multiplied by (`scaler.get_scale()`); the
+        mean that is returned still has it. Keeps one copy of the params' size. One micro-batch alone, as a short last
+        batch may make, gives no estimate: its gradient is returned, the update skipped. Raises UsageError for sizes
+        below 1, for more or fewer of them than micro-batches, and where no gradient is there.
         """
+        sizes = None if isinstance(small, int) else list(small)
+        if min([small] if isinstance(small, int) else small, default=1) < 1:
+            raise UsageError(f"micro-batches have at least 1 sample, got {small}")
         total: list[Tensor | None] = []
         norms: list[Tensor] = []
-        for parts in gradients:
+        for number, parts in enumerate(gradients):
             parts = list(parts)
             if norms and len(parts) != len(total):
                 raise UsageError(f"micro-batches have gradients of {len(total)} and of {len(parts)} params")
-            total = [_sum(one, other) for one, other in zip(total or [None] * len(parts), parts, strict=True)]
-            norms.append(_norm_squared(parts))
-        if len(norms) < 2:
-            raise UsageError(f"an update needs at least 2 micro-batches, got {len(norms)}")
-        mean = [None if part is None else part.div_(len(norms)) for part in total]
+            if sizes is not None and number == len(sizes):
+                raise UsageError(f"there are more micro-batches than the {len(sizes)} sizes of them")
+            weight = 1.0 if sizes is None else sizes[number] * len(sizes) / sum(sizes)  # of which the mean is 1
+            total = [_sum(one, other, weight) for one, other in zip(total or [None] * len(parts), parts, strict=True)]
+            norms.append(weight * _norm_squared(parts))
+        count = len(norms)
+        if not count or (sizes is not None and count < len(sizes)):
+            raise UsageError(f"an update needs the gradients of {len(sizes or [1])} micro-batches or more, got {count}")
+        mean = [None if part is None else part.div_(count) for part in total]
+        if count == 1:
+            self._settle()
+            self._counts["skipped"] += 1
+            return mean
+        each = small if isinstance(small, int) else sum(small) / count
         self.update(
-            small_norm_squared=torch.stack(norms).mean(),
-            big_norm_squared=_norm_squared(mean),
-            small=small,
-            big=small * len(norms),
+            small_norm_squared=torch.stack(norms).mean() / scale**2,
+            big_norm_squared=_norm_squared(mean) / scale**2,
+            small=each,
+            big=each * count,
         )
         return mean
 
-    def ddp_hook(self, *, small: int, group: Any = None) -> Callable[..., Any]:
+    def ddp_hook(
+        self, *, small: int | Callable[[], int], scale: Callable[[], float] | None = None, group: Any = None
+    ) -> Callable[..., Any]:
         """A communication hook of DistributedDataParallel that counts every update.
 
         `ddp.register_comm_hook(None, noise.ddp_hook(small=B))` with B samples a rank: small batches are those of the
         ranks, the big one is all of them. Gradients are averaged over ranks as without it; beside them one more number
         is. All ranks hold the same averages. With accumulation under `no_sync`, B is what a rank has accumulated.
-        Raises UsageError where there is one rank.
+
+        B is the same on all ranks, since DistributedDataParallel averages over ranks and not over samples; where it
+        changes from update to update, as with a last batch that is shorter, give a function that says it, which is
+        called at the end of each backward pass. Under a GradScaler the hook sees scaled gradients: give
+        `scale=scaler.get_scale`. Raises UsageError where there is one rank.
         """
         ranks = dist.get_world_size(group)
         if ranks < 2:
@@ -127,7 +154,9 @@ class NoiseScale:
                 norm = torch.stack(local).sum() / ranks
                 other = dist.all_reduce(norm, group=group, async_op=True)
                 local.clear()
-                self._waiting = lambda: self._arrived(other, norm, averaged, small, small * ranks)
+                # asked now: by the time that the norms are here both may be those of the next update
+                size, square = (small() if callable(small) else small), (1.0 if scale is None else scale() ** 2)
+                self._waiting = lambda: self._arrived(other, norm, averaged, square, size, size * ranks)
 
             def noted(future):  # noqa: ANN001, ANN202
                 gradient = future.value()[0]
@@ -139,12 +168,12 @@ class NoiseScale:
 
         return hook
 
-    def _arrived(self, work: Any, norm: Tensor, averaged: list[Tensor], small: int, big: int) -> None:
+    def _arrived(self, work: Any, norm: Tensor, averaged: list[Tensor], square: float, small: int, big: int) -> None:
         """Counts an update once its backward is over: the wait is for what has arrived already."""
         work.wait()
         total = torch.stack(averaged).sum()
         averaged.clear()
-        self.update(small_norm_squared=norm, big_norm_squared=total, small=small, big=big)
+        self.update(small_norm_squared=norm / square, big_norm_squared=total / square, small=small, big=big)
 
     def _settle(self) -> None:
         if self._waiting is not None:
@@ -159,7 +188,7 @@ class NoiseScale:
 
     @property
     def skipped(self) -> int:
-        """Updates that were not, their norms being not finite."""
+        """Updates that were not: their norms were not finite, or they had one micro-batch."""
         self._settle()
         return self._counts["skipped"]
 
@@ -207,7 +236,7 @@ def _norm_squared(gradients: Sequence[Tensor | None]) -> Tensor:
     return torch.stack([norm.to(norms[0].device) for norm in norms]).square().sum()
 
 
-def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+def _sum(one: Tensor | None, other: Tensor | None, weight: float) -> Tensor | None:
     if one is None or other is None:
-        return one if other is None else other.detach().clone()
-    return one.add_(other.detach())
+        return one if other is None else other.detach() * weight
+    return one.add_(other.detach(), alpha=weight)

@@ -51,10 +51,15 @@ class Route:
         """The samples, as many at once as the objective takes."""
         yield from self.objective.samples.chunks(self.objective.chunk)
 
-    def units(self) -> Iterator[Batch]:
-        """The samples of each unit."""
+    def units(self, wanted: Sequence[int] | None = None) -> Iterator[Batch]:
+        """The samples of each unit, or of the wanted ones, whose numbers rise."""
+        start, left = 0, list(wanted or ())
         for batch in self.chunks():
-            yield from (cut(batch, slice(i, i + 1)) for i in range(length(batch)))
+            end = start + length(batch)
+            here = [unit for unit in left if unit < end] if wanted is not None else range(start, end)
+            left = left[len(here) :]
+            yield from (cut(batch, slice(unit - start, unit - start + 1)) for unit in here)
+            start = end
 
     def terms(self, directions: Tensor) -> Iterator[Terms]:
         """Chunk by chunk. Inside `objective.running()`."""
@@ -134,7 +139,7 @@ class ByBatches(Route):
 
     def __init__(self, objective: Objective, seed: int) -> None:
         super().__init__(objective, seed)
-        self.unit_size = max(1, min(objective.chunk, objective.num_samples // BATCHES))
+        self.unit_size = max(1, objective.num_samples // BATCHES)
         self.samples = objective.samples
         if self.samples.divisible:
             # neighbours in a file are no random batch: of sorted classes, or of classes in turn
@@ -144,8 +149,9 @@ class ByBatches(Route):
     def chunks(self) -> Iterator[Batch]:
         yield from self.samples.chunks(self.unit_size)
 
-    def units(self) -> Iterator[Batch]:
-        return self.chunks()
+    def units(self, wanted: Sequence[int] | None = None) -> Iterator[Batch]:
+        kept = None if wanted is None else set(wanted)
+        return (batch for unit, batch in enumerate(self.chunks()) if kept is None or unit in kept)
 
     def of_chunk(self, batch: Batch, directions: Tensor) -> Terms:
         gradient, weight = single(self.objective, batch)
@@ -157,12 +163,20 @@ class ByBatches(Route):
 
 
 def single(objective: Objective, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Gradient (n,) of a batch's summed loss, and its weight, in float64. Inside `objective.running()`."""
-    parts = [part.requires_grad_() for part in objective.parts()]
-    _, (total, weight) = objective.forward(parts, batch)
-    found = passes.gradients(total, parts)
-    gradient = flatten([torch.zeros_like(p) if g is None else g for g, p in zip(found, parts, strict=True)])
-    return gradient.double(), weight.detach().double()
+    """Gradient (n,) of a batch's summed loss, and its weight, in float64. Inside `objective.running()`.
+
+    As many samples a pass as the objective takes: memory that runs out makes passes smaller, never units.
+    """
+    step = objective.chunk if objective.samples.divisible else length(batch)
+    gradient = torch.zeros(objective.layout.size, dtype=torch.float64, device=objective.device)
+    weights = gradient.new_zeros(())
+    for start in range(0, length(batch), step):
+        parts = [part.requires_grad_() for part in objective.parts()]
+        _, (total, weight) = objective.forward(parts, cut(batch, slice(start, start + step)))
+        found = passes.gradients(total, parts)
+        gradient += flatten([torch.zeros_like(p) if g is None else g for g, p in zip(found, parts, strict=True)])
+        weights += weight.detach()
+    return gradient, weights
 
 
 BY_NAME: dict[str, Callable[[Objective, int], Route]] = {"norms": ByNorms, "vmap": ByVmap, "batches": ByBatches}
@@ -184,13 +198,13 @@ def route_of(objective: Objective, name: str, seed: int) -> tuple[Route, str]:
             f"a {type(unknown[0]).__name__} without stored statistics lets samples share those of their batch, so that "
             "they have no gradients of their own; make it with track_running_stats=True"
         )
-    alone = _alone(objective)
+    alone = _alone(objective, seed)
     reasons = []
     for candidate in ROUTES if name == "auto" else (name,):
         try:
             route = BY_NAME[candidate](objective, seed)
             if candidate != "batches":
-                _compare(route, alone, seed)
+                _compare(route, alone, _direction(objective, seed))
         except (InputError, RuntimeError, NotImplementedError) as error:
             if memory.out_of_memory(error):
                 raise
@@ -202,46 +216,56 @@ def route_of(objective: Objective, name: str, seed: int) -> tuple[Route, str]:
     raise InputError("no route to the noise of the gradient: " + "; ".join(reasons))
 
 
-def _alone(objective: Objective) -> tuple[Tensor, Tensor]:
-    """Gradients (B, n) and weights (B,) of a few samples, one by one.
+def _alone(objective: Objective, seed: int) -> Terms:
+    """The terms of a few samples' gradients, which are taken one by one and not kept.
 
-    InputError where they do not add up to that of these samples together.
+    InputError where the gradients do not add up to that of these samples together.
     """
-    batch = _few(objective)
+    batch, direction = _few(objective), _direction(objective, seed)
+    along = direction[0].split(objective.layout.sizes)
+    rows: list[Tensor] = []
+    weights: list[Tensor] = []
     with objective.running():
-        alone = [single(objective, cut(batch, slice(i, i + 1))) for i in range(length(batch))]
-        together, weight = single(objective, batch)
-    gradients, weights = (torch.stack(parts) for parts in zip(*alone, strict=True))
-    error = float((gradients.sum(0) - together).norm() + (weights.sum() - weight).abs())
-    if error > AGREEMENT[objective.dtype] * max(float(gradients.norm(dim=1).sum() + weights.abs().sum()), 1e-300):
+        rest, weight = single(objective, batch)
+        for i in range(length(batch)):
+            gradient, own = single(objective, cut(batch, slice(i, i + 1)))
+            rest -= gradient
+            weights.append(own)
+            parts = list(zip(gradient.split(objective.layout.sizes), along, strict=True))
+            rows.append(torch.stack([torch.stack([g @ g, g @ d]) for g, d in parts], 1))
+    found = Terms(torch.stack(weights), *(torch.stack([row[i] for row in rows]) for i in (0, 1)))
+    error = float(rest.norm() + (found.weights.sum() - weight).abs())
+    size = float(found.squared.sum(1).sqrt().sum() + found.weights.abs().sum())
+    if error > AGREEMENT[objective.dtype] * max(size, 1e-300):
         raise InputError(
             "samples have no gradients of their own: those of a few do not add up to that of them together; does the "
             "network let samples share statistics, or the loss weigh them? A loss may return (sum, weight)"
         )
-    return gradients, weights
+    return found
 
 
 def _few(objective: Objective) -> Batch:
-    return cut(next(objective.samples.head(TRIED).chunks(TRIED)), slice(0, TRIED))
+    # at least two together, since one alone shares nothing; no more than memory is known to hold
+    count = min(TRIED, max(2, objective.chunk))
+    return cut(next(objective.samples.head(count).chunks(count)), slice(0, count))
 
 
-def _compare(route: Route, alone: tuple[Tensor, Tensor], seed: int) -> None:
+def _direction(objective: Objective, seed: int) -> Tensor:
+    """A random direction (1, n)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(1, objective.layout.size, generator=generator, dtype=torch.float64).to(objective.device)
+
+
+def _compare(route: Route, alone: Terms, direction: Tensor) -> None:
     """InputError where norms or products of a few samples differ from those of their gradients, taken one by one."""
     objective = route.objective
-    generator = torch.Generator().manual_seed(seed)
-    direction = torch.randn(1, objective.layout.size, generator=generator, dtype=torch.float64).to(objective.device)
     with objective.running():
         found = route.of_chunk(_few(objective), direction)
-    gradients, weights = alone
-    by_param = gradients.split(objective.layout.sizes, 1)
-    along = direction.split(objective.layout.sizes, 1)
-    squared = torch.stack([g.square().sum(1) for g in by_param], 1)
-    products = torch.stack([(g * d).sum(1) for g, d in zip(by_param, along, strict=True)], 1)
-    scale = float(squared.sum().sqrt())
+    scale = float(alone.squared.sum().sqrt())
     pairs = [
-        ("norms", found.squared.sqrt(), squared.sqrt(), scale),
-        ("products", found.products[:, 0], products, scale * float(direction.norm())),
-        ("weights", found.weights, weights, float(weights.abs().sum())),
+        ("norms", found.squared.sqrt(), alone.squared.sqrt(), scale),
+        ("products", found.products[:, 0], alone.products, scale * float(direction.norm())),
+        ("weights", found.weights, alone.weights, float(alone.weights.abs().sum())),
     ]
     for what, got, expected, size in pairs:
         if float((got - expected).abs().max()) > AGREEMENT[objective.dtype] * max(size, 1e-300):

@@ -48,7 +48,7 @@ def covariance_spectrum(
         raise InputError(f"--spectrum must lie in 1 ... {size}, the number of params, got {count}")
     samples = found.num_samples
     if route.unit_size == 1 and samples <= MOST_GRAM and 8 * samples * size <= HELD:
-        of_loss = found.gradient.to(objective.device) - objective.l2 * objective.params.double()
+        of_loss = found.own.to(objective.device)
         with objective.running():
             rows = [(gradient - weight * of_loss) for gradient, weight in (single(objective, b) for b in route.units())]
         singular = torch.linalg.svdvals(torch.stack(rows) / found.mean_weight) / (samples - 1) ** 0.5

@@ -146,7 +146,7 @@ class Training:
         bends, block, layout = points[1:-1], objective.samples.blocks[0], objective.layout
         summed = torch.zeros((), dtype=torch.float64, device=points.device)
         before = self.updates
-        with objective.loss.targets_checked(), execution.measuring(objective.model, batch_statistics=True):
+        with execution.measuring(objective.model, batch_statistics=True):
             for done, (row, batch) in enumerate(zip(rows, batches, strict=True), before + 1):
                 if watch.stop and watch.stop():
                     return False

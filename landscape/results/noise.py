@@ -35,9 +35,13 @@ class GradientNoise(Result):
     )
     level: float = quantity("confidence level of the intervals")
     trace_covariance: float = quantity("tr(Sigma), unbiased", unit=SQUARED)
-    trace_covariance_stderr: float = quantity("its standard error over samples", unit=SQUARED)
+    trace_covariance_stderr: float | None = quantity(
+        "its standard error over samples; none for less than 8 gradients", unit=SQUARED, optional=True
+    )
     gradient_norm_squared: float = quantity("|G|^2, unbiased: may be negative", unit=SQUARED)
-    gradient_norm_squared_stderr: float = quantity("its standard error over samples", unit=SQUARED)
+    gradient_norm_squared_stderr: float | None = quantity(
+        "its standard error over samples; none for less than 8 gradients", unit=SQUARED, optional=True
+    )
     mean_gradient_norm_squared: float = quantity("squared norm of the mean gradient of the samples", unit=SQUARED)
     trace_covariance_squared: float = quantity("tr(Sigma^2), from pairs of samples")
     effective_rank: float | None = quantity(
@@ -52,7 +56,7 @@ class GradientNoise(Result):
     unit_size: int = quantity("samples of a gradient: 1 but for batches", unit="samples")
     layers: tuple[str, ...] = field(metadata={"about": "names of the param tensors"})
     layer_trace: Array = quantity("tr(Sigma) of each param tensor", dims=LAYER, unit=SQUARED)
-    layer_trace_stderr: Array = quantity("its standard error over samples", dims=LAYER, unit=SQUARED)
+    layer_trace_stderr: Array = quantity("its standard error; nan for less than 8 gradients", dims=LAYER, unit=SQUARED)
     layer_gradient_norm_squared: Array = quantity("|G|^2 of each param tensor, unbiased", dims=LAYER, unit=SQUARED)
     layer_signal_to_noise: Array = quantity("norm of the mean gradient over sqrt(tr(Sigma)), by tensor", dims=LAYER)
     b_noise: float | None = quantity("noise scale, tr(H Sigma) / G'HG", unit="samples", optional=True)
@@ -107,6 +111,9 @@ class BatchErrors(Result):
     num_params: int = quantity("number of params", unit="params")
     num_samples: int = quantity("samples that batches are drawn from", unit="samples")
     loss: float = quantity("the objective at this point", unit="loss")
+    largest_part: float | None = quantity(
+        "the largest part of a single sample in tr(Sigma_N); none where it comes from batches", optional=True
+    )
 
     def problems(self) -> list[str]:
         measured = [self.with_replacement, self.without_replacement]
@@ -145,10 +152,12 @@ class TradeOff(Result):
     level: float = quantity("confidence level of the intervals")
     misfit: float | None = quantity("root mean square of the fit's residuals in log updates", optional=True)
     b_simple: float | None = quantity(
-        "noise scale measured along the runs, for comparison", unit="samples", optional=True
+        "noise scale along the runs, a median, for comparison", unit="samples", optional=True
     )
     b_simple_low: float | None = quantity("the least of the runs", unit="samples", optional=True)
-    b_simple_high: float | None = quantity("the largest of the runs", unit="samples", optional=True)
+    b_simple_high: float | None = quantity(
+        "the largest of the runs; none where it is not resolved in one", unit="samples", optional=True
+    )
 
     def problems(self) -> list[str]:
         if self.status == Status.COMPLETE and self.b_crit is None:

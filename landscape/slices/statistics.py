@@ -52,7 +52,7 @@ def recomputed(objective: Objective, batch: int = DEFAULT_BN_BATCH) -> Objective
         return objective
     moved = objective.with_constants({**objective.constants, **fresh})
     parts = moved.parts()
-    with torch.no_grad(), execution.estimating(moved.model), moved.loss.targets_checked(), _told(batch):
+    with torch.no_grad(), execution.estimating(moved.model), _told(batch):
         for block in moved.samples.blocks:
             samples = length(block)
             if samples < 2:

@@ -25,7 +25,7 @@ from ..training.batch_norm import re_estimate
 from .measured import Minimum, Setup
 from .throughput import Rung, Trainer, climb
 
-VERSION = 1
+VERSION = 2
 MOST = 10_000  # samples that the noise scale is measured on by default
 MOMENTS = 4  # of a short run at which the noise scale is measured
 # What an update is made of; the rest of a recipe (schedules, budget, averages) has no part in it.
@@ -113,7 +113,10 @@ def points(setup: Setup, plan: Plan, samples: int | None) -> Minimum:
 
 
 def settings(objective: Objective, samples: Samples, recipe: Recipe, plan: Plan) -> dict[str, Any]:
-    """All that identifies the result: point, data, update, plan, estimator of the noise scale, kind of machine."""
+    """All that identifies the result: point, data, update, plan, estimator of the noise scale, kind of machine.
+
+    The price is no part of it (`landscape.batch_sizes.priced`).
+    """
     noise = {} if plan.noise == "given" else noise_settings(objective)
     return {
         "kind": BatchSizes.kind,
@@ -121,7 +124,8 @@ def settings(objective: Objective, samples: Samples, recipe: Recipe, plan: Plan)
         **objective.identity,
         "train": samples.digest(),
         "update": {name: getattr(recipe, name) for name in (*OF_UPDATE, "optimizer", "lr", "batch_size")},
-        "plan": dataclasses.asdict(plan),
+        # a price changes no measurement: it is set on what was measured
+        "plan": {name: value for name, value in dataclasses.asdict(plan).items() if name != "price_per_hour"},
         "noise": {name: value for name, value in noise.items() if name not in objective.identity},
         "machine": execution.conditions(objective.device),
     }
@@ -179,7 +183,7 @@ def _result(
         updates=expected.updates,
         samples=expected.samples,
         seconds=expected.seconds,
-        cost=None if plan.price_per_hour is None else expected.seconds,  # one device, paid by time
+        cost=None,
         learning_rate_linear=linear,
         learning_rate_sqrt=root,
         knee=arithmetic.knee(sizes, median.tolist()),
@@ -193,12 +197,12 @@ def _result(
         train_samples=count,
         base_batch_size=base,
         base_learning_rate=float(recipe.lr),
-        price_per_hour=plan.price_per_hour,
+        price_per_hour=None,
         device=_name(device),
         noise=dict(scale.about),
         advice="",
     )
-    return dataclasses.replace(found, advice=arithmetic.advice(found))
+    return arithmetic.priced(dataclasses.replace(found, advice=arithmetic.advice(found)), plan.price_per_hour)
 
 
 def _name(device: torch.device) -> str:

@@ -31,7 +31,7 @@ def noise_figures(entries: list[Entry]) -> Iterator[tuple[str, Figure]]:
         yield _numbered("trade-off", index), figure
     sizes = by_label(entries, BatchSizes)
     if sizes:
-        figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.2))
+        figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.2 if len(sizes) == 1 else 2.4))
         draw.draw_batch_sizes(sizes, list(axes))
         yield "batch-size", figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -173,7 +174,8 @@ def climb(
     sizes alike, and a median over rounds leaves it out. A size ends the ladder where torch runs out of memory, where
     it takes more than `bound` bytes, or, on the CPU, where it would not fit by what the size before it took: there the
     system would end the process. Sizes too small for the model's batch norm are left out. `progress` gets the rounds
-    done. Raises ResourceError where not even one size fits, InputError where the model can be trained at none.
+    done. Raises ResourceError where not even one size fits, InputError where the model can be trained at none, and for
+    a `bound` where memory is not known.
     """
     with trainer.training():
         rungs, short = _rise(trainer, sizes, seconds, bound)
@@ -200,12 +202,16 @@ def _rise(trainer: Trainer, sizes: Sequence[int], seconds: float, bound: int | N
                 raise
             refused = error
             continue
-        if found is not None and (bound is None or not found.memory > bound):
+        if found is not None and bound is not None and math.isnan(found.memory):
+            raise InputError(
+                f"--memory {bound} cannot be held: the CPU does not tell what a compiled model takes; leave one of both"
+            )
+        if found is not None and (bound is None or found.memory <= bound):
             rungs.append(found)
         elif rungs:
             return rungs, True
         else:
-            raise _too_little(trainer, bound)
+            raise _too_little(trainer, size, found, bound)
     if refused and not rungs:
         raise refused
     return rungs, False
@@ -252,6 +258,8 @@ def _fits(trainer: Trainer, size: int, last: Rung) -> bool:
     return not wanted > memory.free_bytes(trainer.device)
 
 
-def _too_little(trainer: Trainer, bound: int | None) -> ResourceError:
-    within = f" within --memory {bound}" if bound is not None else ""
-    return ResourceError(f"not even the smallest batch can be trained on {trainer.device.type}{within}; free memory")
+def _too_little(trainer: Trainer, size: int, found: Rung | None, bound: int | None) -> ResourceError:
+    least = f"not even B = {size}, the smallest batch, can be trained"
+    if found is None:
+        return ResourceError(f"{least}: {trainer.device.type} is out of memory; free some, or take a smaller network")
+    return ResourceError(f"{least} within --memory {bound}: it takes {found.memory:.0f} bytes; raise --memory")

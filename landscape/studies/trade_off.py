@@ -20,11 +20,12 @@ from ..results.base import Array
 from ..store import Store
 from ..trade_off import FEWEST, crossing, fit, regimes
 
-VERSION = 1
+VERSION = 2
 SLACK = 0.02  # of the loss that every batch size reaches, which the target lies above it by default
 SEEDS = ("seed", "init_seed", "order_seed", "augment_seed")
 SAME = ("data", "data_args", "model", "model_args", "loss", "train_samples", "label_noise", "pixels", "data_seed")
 WHEN = ("epochs", "updates", "samples", "target_loss", "patience", "monitor", "evaluate_every")  # a run ends, is seen
+MOMENTS = ("trace_covariance", "gradient_norm_squared")  # tracked, whose ratio is the noise scale
 RATE = ("lr", "scale_lr", "base_batch_size", "regime_adaptation")  # which give the rate, and nothing else where it is
 
 
@@ -52,7 +53,7 @@ class LoggedRun:
         """The digest of all that is read of it, for what identifies a result."""
         log, noise = self.log, self.noise
         arrays = {"updates": log.updates, "loss": log.train_loss, "samples": log.samples}
-        arrays |= {} if noise is None else {"noise": noise.column("b_simple"), "at": noise.updates}
+        arrays |= {} if noise is None else {**{name: noise.column(name) for name in MOMENTS}, "at": noise.updates}
         return digest.of_settings({"recipe": self.recipe.to_json(), "log": digest.of_arrays(arrays)})  # pyright: ignore[reportArgumentType]
 
     def reaches(self, target: float) -> tuple[float, float]:
@@ -137,7 +138,10 @@ def trade_off(
     loss being linear between two rows; the loss of single batches is no guide, since noise alone takes that of a small
     batch below any target early. The fit counts a batch as samples over updates, so that a short last one is no larger
     than it is. `target`: by default 2 % above the loss that every batch size comes down to. The noise scale beside the
-    critical batch size is the geometric mean of what these runs tracked on their way, each run counting alike.
+    critical batch size is the median along each run, up to where it is there, and then over runs. It is taken of
+    |G|^2 / tr(Sigma), the scale's inverse, which every row has: dropping those where the estimate of |G|^2 is not
+    positive would leave the small scales, while a median keeps its place under the inverse. A ratio of means, unbiased
+    where |G|^2 stays as it is, would be of those few rows along a run where |G|^2 is largest.
 
     The status is `not resolved` where an interval has no end. No cost but reading. Raises UsageError for a level out of
     range, InputError where fewer than 3 batch sizes reach the target, or where runs begin below it.
@@ -237,20 +241,22 @@ def _best(size: int, settings: Mapping[str, list[LoggedRun]], target: float) -> 
     return _Best(size, missed, kept, reached, len(rates) > 1 and kept[0].rate in (rates[0], rates[-1]))
 
 
-def _noise(fitted: Sequence[_Best]) -> dict[str, float]:
-    """Geometric means of the noise scale along the runs of the best settings, up to where they are there: that of
-    the runs, the least and the largest; empty where none tracked it."""
-    found = []
+def _noise(fitted: Sequence[_Best]) -> dict[str, float | None]:
+    """The noise scale along the runs of the best settings: the median of the runs' medians, the least and the largest.
+
+    None for what has no bound, where a median of |G|^2 / tr(Sigma) is not positive; empty where no run tracked it.
+    """
+    inverses = []
     for best in fitted:
         for run, (updates, _) in zip(best.runs, best.reached, strict=True):
             if run.noise is not None:
-                scale = run.noise.column("b_simple")[run.noise.updates <= updates]
-                known = np.log(scale[np.isfinite(scale) & (scale > 0)])
-                found += [float(known.mean())] if known.size else []
-    if not found:
+                trace, norm = (run.noise.column(name)[run.noise.updates <= updates] for name in MOMENTS)
+                known = np.isfinite(norm) & (trace > 0)  # else the loss was not finite, or samples were all alike
+                inverses += [float(np.median(norm[known] / trace[known]))] if known.any() else []
+    if not inverses:
         return {}
-    numbers = {"": np.mean(found), "_low": min(found), "_high": max(found)}
-    return {f"b_simple{end}": math.exp(float(log)) for end, log in numbers.items()}
+    found = {"": float(np.median(inverses)), "_low": max(inverses), "_high": min(inverses)}
+    return {f"b_simple{end}": 1 / inverse if inverse > 0 else None for end, inverse in found.items()}
 
 
 def _notes(best: Sequence[_Best]) -> list[str]:
