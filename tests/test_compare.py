@@ -7,9 +7,14 @@ import pytest
 import safetensors.torch
 import torch
 from landscape_cli.main import run
+from torch import nn
 
+from landscape import Objective
 from landscape.checkpoint import load_checkpoint, save_checkpoint
+from landscape.comparing.points import Point, measure_point
+from landscape.comparing.subsets import points_of
 from landscape.comparing.table import POINTS, preset
+from landscape.comparison import Measured
 from landscape.draw import draw
 from landscape.errors import InputError, Stopped, UsageError
 from landscape.recipe import Recipe
@@ -362,3 +367,60 @@ def test_probes_give_intervals_where_there_are_no_subsets(runs):
     assert result.low[row, 0] < result.value[row, 0] < result.high[row, 0]
     assert np.isnan(result.low[result.measures.index("train-loss")]).all()
     assert NOT_RESOLVED not in result.verdict[result.measures.index("train-loss")]
+
+
+class Scaled(nn.Module):
+    """Linear regression on features of given variances: the Hessian of the population is diagonal, these its values."""
+
+    def __init__(self, spectrum):
+        super().__init__()
+        self.linear = nn.Linear(len(spectrum), 1, bias=False)
+        nn.init.zeros_(self.linear.weight)
+        self.register_buffer("scales", torch.tensor(spectrum, dtype=torch.float64).sqrt())
+
+    def forward(self, inputs):
+        return self.linear(inputs * self.scales)
+
+
+def half_squares(outputs, targets):
+    return 0.5 * (outputs - targets).square().sum(), len(targets)
+
+
+@pytest.mark.parametrize("repeats", [4, 8])
+def test_intervals_over_subsets_cover_known_spectra(repeats):
+    """Largest eigenvalue and trace of the population's Hessian, of two quadratics, in 200 draws of their samples."""
+    spectra, size = {"a": (3.0, 0.5, 0.2, 0.1), "b": (2.0, 0.5, 0.2, 0.1)}, 40
+    truth = {"eigenvalue-max": (3.0, 2.0), "trace": (3.8, 2.8)}
+    held = {(name, of): [] for name in truth for of in ("a", "b", "difference")}
+    for seed in range(200):
+        generator = torch.Generator().manual_seed(seed)
+        inputs = torch.randn(size * repeats, 4, generator=generator, dtype=torch.float64)
+        rows = {name: [] for name in truth}
+        for spectrum in spectra.values():
+            objective = Objective(Scaled(spectrum), half_squares, (inputs, inputs[:, :1]), dtype=torch.float64)
+            found = [of_matrix(part.objective, spectrum) for part in points_of(Point(objective, seed=seed), repeats)]
+            if seed == 0:  # what is measured there is what the matrices say, for all draws alike
+                for part, values in zip(points_of(Point(objective, seed=seed), repeats), found, strict=True):
+                    for name in truth:
+                        assert measure_point(part, name).value == pytest.approx(values[name], rel=1e-3)
+            for name in truth:
+                rows[name].append(np.array([values[name] for values in found]))
+        for name, draws in rows.items():
+            one = Measured(name=name, over="subsets", draws=draws)
+            for index, label in enumerate(spectra):
+                held[name, label].append(inside(one.of_label(index, 0.95), truth[name][index]))
+            held[name, "difference"].append(inside(one.difference(0, 1, 0.95)[0], truth[name][0] - truth[name][1]))
+    for of, covered in held.items():
+        assert 0.9 <= np.mean(covered) <= 0.98, (of, np.mean(covered))
+
+
+def of_matrix(objective, spectrum):
+    """Trace and largest eigenvalue of the Hessian on the objective's samples, by the matrix written out."""
+    inputs = torch.cat([batch[0] for batch in objective.samples.chunks(1000)])
+    inputs = inputs * torch.tensor(spectrum, dtype=torch.float64).sqrt()
+    matrix = (inputs.T @ inputs / len(inputs)).numpy()
+    return {"trace": np.trace(matrix), "eigenvalue-max": np.linalg.eigvalsh(matrix)[-1]}
+
+
+def inside(interval, truth):
+    return interval.low <= truth <= interval.high
