@@ -53,6 +53,7 @@ def save_checkpoint(
     header = {"run": json.dumps(dict(metadata), sort_keys=True)}
     if recipe is not None:
         header |= {"format": FORMAT, "recipe": recipe.to_json()}
+    files.sweep_temporaries(path)
     files.write_atomically(path, safetensors.torch.save(plain, header))
 
 

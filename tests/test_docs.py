@@ -90,6 +90,16 @@ def test_the_table_of_measures_is_up_to_date():
     assert maker("make_measures").render() == read("docs/measures.md"), "run make docs"
 
 
+def test_the_results_that_the_gallery_draws_are_there():
+    spec = importlib.util.spec_from_file_location("make_gallery", ROOT / "figures" / "make_gallery.py")
+    assert spec is not None
+    assert spec.loader is not None
+    gallery = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(gallery)
+    for name, kinds in gallery.RESULTS.items():
+        assert set(kinds) <= {entry.result.kind for entry in Store(ROOT / "checkpoints" / name).entries()}, name
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_help_text_with_an_example(name):
     text = command(name).help

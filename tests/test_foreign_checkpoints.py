@@ -1,7 +1,9 @@
 """Other people's checkpoints in their usual shapes, and the user's own models, data and losses."""
 
 import json
+import os
 import runpy
+import subprocess
 import sys
 
 import pytest
@@ -12,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from landscape import Objective, build_model, load_checkpoint, load_data
-from landscape.checkpoint import fitted
+from landscape.checkpoint import fitted, save_checkpoint
 from landscape.errors import InputError
 
 
@@ -292,3 +294,16 @@ def test_the_users_file_runs_once(mine, capsys, tmp_path):
     (tmp_path / "counting.py").write_text("with open('log', 'a') as log:\n    log.write('x')\nfrom mine import *\n")
     printed_json(capsys, "eigen", "--model", "counting.py:make", "--data", "counting.py:pair", "-k", "1")
     assert (tmp_path / "log").read_text() == "x"
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    target = tmp_path / "net.safetensors"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, alive = (tmp_path / f".net.safetensors.tmp.{pid}" for pid in (ended.pid, os.getppid()))
+    for temporary in (left, alive):
+        temporary.write_bytes(b"half")
+    save_checkpoint(target, {"w": torch.zeros(2)}, None, {})
+    assert not left.exists()
+    assert alive.exists()
+    assert load_checkpoint(target).tensors["w"].shape == (2,)
