@@ -25,6 +25,7 @@ KINDS = (
     "batch-errors",
     "trade-off",
     "batch-size",
+    "correlation",
 )
 
 

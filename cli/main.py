@@ -24,6 +24,7 @@ COMMANDS = {
     "trace": ("trace", "Trace and Frobenius norm of a curvature matrix, by layer too."),
     "density": ("density", "Distribution of the eigenvalues of a curvature matrix."),
     "sharpness": ("sharpness", "Sharpness of minima, by every definition in use."),
+    "correlate": ("correlate", "Measures against generalisation over many checkpoints."),
     "noise": ("noise", "Gradient noise scale: which batch sizes waste no samples."),
     "batch-size": ("batch_size", "Throughput, memory and time to one loss by batch size: which one pays."),
     "trade-off": ("trade_off", "Updates and samples to one loss by batch size; the critical batch size."),

@@ -204,4 +204,7 @@ def _summary(result: Any) -> str:
             return f"{len(result.batch_size)} batch sizes to loss {result.target:.4g}: b_crit {critical}"
         case results.BatchSizes():
             return f"{len(result.batch_size)} batch sizes, knee {result.knee}, fastest {result.fastest}"
+        case results.Correlation():
+            gaps = [f"{name} {tau:.2f}" for name, tau in zip(result.measures, result.tau[:, 0], strict=True)][:3]
+            return f"{len(result.names)} checkpoints, tau with the gap: {', '.join(gaps)}"
     return ""

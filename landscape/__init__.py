@@ -42,6 +42,7 @@ _PUBLIC = {
     "Store": "store",
     "BatchErrors": "results",
     "BatchSizes": "results",
+    "Correlation": "results",
     "Density": "results",
     "Eigenpairs": "results",
     "GradientNoise": "results",
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from .results import (
         BatchErrors,
         BatchSizes,
+        Correlation,
         Density,
         Eigenpairs,
         GradientNoise,

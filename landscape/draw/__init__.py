@@ -3,6 +3,7 @@
 from .along import draw_tracked, draw_tracked_noise, draw_updates
 from .batch_errors import draw_batch_errors
 from .batch_size import draw_batch_sizes
+from .correlation import draw_correlation
 from .density import draw_density
 from .dispatch import draw
 from .eigenvalues import draw_eigenvalues
@@ -25,6 +26,7 @@ __all__ = [
     "draw",
     "draw_batch_errors",
     "draw_batch_sizes",
+    "draw_correlation",
     "draw_density",
     "draw_eigenvalues",
     "draw_layers",

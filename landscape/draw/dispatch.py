@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from ..results import (
     BatchErrors,
     BatchSizes,
+    Correlation,
     Density,
     Eigenpairs,
     GradientNoise,
@@ -28,6 +29,8 @@ from ..results import (
 from .along import draw_tracked, draw_updates
 from .batch_errors import draw_batch_errors
 from .batch_size import draw_batch_sizes
+from .correlation import draw_correlation
+from .correlation import grid_of as grid_of_measures
 from .density import draw_density
 from .eigenvalues import draw_eigenvalues
 from .layers import draw_layers, grid_of
@@ -95,6 +98,9 @@ def draw(result: Result, ax: Axes | None = None, *, label: str = "") -> Axes:
         case BatchSizes():
             axes.set_axis_off()
             draw_batch_sizes({label or "batch size": result}, _side_by_side(axes, 3))
+        case Correlation():
+            axes.set_axis_off()
+            draw_correlation(result, "gap", _cells(axes, *grid_of_measures(result)))
         case _:
             raise TypeError(f"draw takes a result, got {type(result).__name__}")
     return axes

@@ -1,6 +1,7 @@
 """What is measured: frozen dataclasses of numpy arrays and plain numbers, which know no torch."""
 
 from .base import Array, Result, Status, finite, stored_fields
+from .correlation import Correlation
 from .noise import BatchErrors, BatchSizes, GradientNoise, TradeOff
 from .paths import Path
 from .series import SharpnessSeries
@@ -31,6 +32,7 @@ KINDS: dict[str, type[Result]] = {
         BatchErrors,
         TradeOff,
         BatchSizes,
+        Correlation,
     )
 }
 
@@ -43,6 +45,7 @@ __all__ = [
     "Array",
     "BatchErrors",
     "BatchSizes",
+    "Correlation",
     "Density",
     "Eigenpairs",
     "Eigenvectors",

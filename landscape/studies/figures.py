@@ -23,6 +23,7 @@ from ..results import (
     Updates,
 )
 from ..store import Entry, Store
+from .correlation_figures import correlation_figures
 from .labelled import by_label
 from .noise_figures import noise_figures
 from .sharpness_figures import sharpness_figures
@@ -95,6 +96,7 @@ def figures(entries: list[Entry]) -> Iterator[tuple[str, Figure]]:
     yield from sharpness_figures(entries)
     yield from noise_figures(entries)
     yield from slice_figures(entries)
+    yield from correlation_figures(entries)
 
 
 def _single(paint: Callable[..., None]) -> Figure:
