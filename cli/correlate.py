@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 PRESETS = ("quick", "standard", "full")
 TARGETS = ("gap", "test-accuracy")
 CAVEAT = (
-    "tau > 0 with the gap: larger measure, larger gap, over these runs; it says nothing of causes. Most measures follow "
-    "the train loss: see how it does"
+    "tau > 0 with the gap: larger measure, larger gap. Over these runs: it says nothing of causes.",
+    "Most measures follow the train loss, which a comparison of runs at different losses shows again.",
 )
 
 
@@ -151,4 +151,4 @@ def _about(found: Correlation) -> list[str]:
     lines = [several + f"{counted(len(found.names), 'checkpoint')}; measures on {found.num_samples} samples"]
     if found.psi is not None:
         lines.append(f"Psi: mean of tau over {', '.join(found.hyperparameters)}, one of them varied at a time")
-    return [*lines, CAVEAT]
+    return [*lines, *CAVEAT]

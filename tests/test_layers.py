@@ -10,7 +10,19 @@ import pytest
 ROOT = Path(__file__).parent.parent / "landscape"
 
 LAYERS = (
-    {"errors", "measures", "results", "resume", "files", "digest", "specs", "provenance", "batch_sizes", "trade_off", "correlation"},
+    {
+        "errors",
+        "measures",
+        "results",
+        "resume",
+        "files",
+        "digest",
+        "specs",
+        "provenance",
+        "batch_sizes",
+        "trade_off",
+        "correlation",
+    },
     {"vectors", "models", "data", "losses"},
     {"recipe", "checkpoint", "training", "execution", "passes", "code", "memory", "chunking"},
     {"objective"},

@@ -69,6 +69,7 @@ def test_a_file_of_every_version_opens(version):
 SINCE = {"updates": 3, "tracked": 3, "sweep": 3, "layer-lines": 4, "path": 4, "sharpness-series": 5} | dict.fromkeys(
     ("noise", "batch-errors", "trade-off", "batch-size"), 6
 )
+SINCE["correlation"] = 7
 OF_SLICES = {"test_loss_stderr", "difference_stderr", "num_samples"}
 NEWER = {
     3: {"training": {"samples", "batch_size", "gradient_norm", "weight_norm", "kept"}},

@@ -64,4 +64,3 @@ def granulated(
 def _codes(column: Sequence[Any]) -> tuple[int, ...]:
     seen: dict[Any, int] = {}
     return tuple(seen.setdefault(value, len(seen)) for value in column)
-

@@ -45,9 +45,7 @@ def correlations(
                 reasons.setdefault(name, {})[target] = found.reason
             if axes:
                 chosen = {axis: [column[k] for k in kept] for axis, column in axes.items()}
-                psi[i, j], mean[i, j] = granulated(
-                    values[kept], targets[target][kept], chosen, [seed[k] for k in kept]
-                )
+                psi[i, j], mean[i, j] = granulated(values[kept], targets[target][kept], chosen, [seed[k] for k in kept])
     parts = {"psi": psi, "granulated": mean} if axes else {"psi": None, "granulated": None}
     fields = {"tau": tau, "low": low, "high": high, "num_runs": runs, "num_settings": settings}
     return {**fields, **parts, "reasons": reasons}

@@ -72,7 +72,7 @@ def _scale(panel: Axes, values: Array, *, shares: bool) -> None:
     if shares:
         return
     log_scale(panel.xaxis, values)
-    if values.size and 0 < values.min() and values.max() < LONG * values.min():
+    if values.size and values.min() > 0 and values.max() < LONG * values.min():
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
 
 

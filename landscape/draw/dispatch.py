@@ -62,7 +62,6 @@ def draw(result: Result, ax: Axes | None = None, *, label: str = "") -> Axes:
         case Line():
             draw_line(result, axes)
         case LayerLines():
-            axes.set_axis_off()
             draw_layers(result, _cells(axes, *grid_of(result)))
         case Path():
             draw_path(result, axes)
@@ -74,12 +73,10 @@ def draw(result: Result, ax: Axes | None = None, *, label: str = "") -> Axes:
         case SharpnessSeries() if result.against == "epoch":
             draw_series_along({label or result.measure: result}, axes)
         case SharpnessSeries():
-            axes.set_axis_off()
             draw_series({label or result.measure: result}, *_side_by_side(axes, 2))
         case Training():
             draw_training({label or "run": result}, axes, axes.inset_axes((0.6, 0.6, 0.38, 0.38)))
         case Updates():
-            axes.set_axis_off()
             draw_updates({label or "run": result}, *_side_by_side(axes, 2))
         case Tracked():
             draw_tracked({label or result.measure: result}, axes)
@@ -88,18 +85,14 @@ def draw(result: Result, ax: Axes | None = None, *, label: str = "") -> Axes:
             places = [(0.0, 0.6), (0.6, 0.6), (0.0, 0.0), (0.6, 0.0)]
             draw_sweep({label or result.rule: result}, [axes.inset_axes((x, y, 0.4, 0.4)) for x, y in places])
         case GradientNoise():
-            axes.set_axis_off()
             draw_noise({label or "noise": result}, *_side_by_side(axes, 2))
         case BatchErrors():
             draw_batch_errors(result, axes)
         case TradeOff():
-            axes.set_axis_off()
             draw_trade_off(result, *_side_by_side(axes, 2))
         case BatchSizes():
-            axes.set_axis_off()
             draw_batch_sizes({label or "batch size": result}, _side_by_side(axes, 3))
         case Correlation():
-            axes.set_axis_off()
             draw_correlation(result, "gap", _cells(axes, *grid_of_measures(result)))
         case _:
             raise TypeError(f"draw takes a result, got {type(result).__name__}")
@@ -108,11 +101,13 @@ def draw(result: Result, ax: Axes | None = None, *, label: str = "") -> Axes:
 
 def _side_by_side(axes: Axes, count: int) -> list[Axes]:
     """So many axes in the place of one."""
+    axes.set_axis_off()
     return [axes.inset_axes((index / count, 0.0, 0.8 / count, 1.0)) for index in range(count)]
 
 
 def _cells(axes: Axes, rows: int, columns: int) -> list[Axes]:
     """A grid of axes in the place of one, row by row."""
+    axes.set_axis_off()
     width, height = 1 / columns, 1 / rows
     places = [(column * width, 1 - (row + 1) * height) for row in range(rows) for column in range(columns)]
     return [axes.inset_axes((x, y, 0.85 * width, 0.6 * height)) for x, y in places]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from ..correlation import FEWEST_RUNS, GRANULATED, correlations
 from ..errors import InputError, NumericalError, Stopped, UsageError, one_line
 from ..results import Array, Correlation, Status
 from ..results.correlation import DIVERGED, DONE, GAP, TEST_ACCURACY, TODO
+from ..resume.points import SAVE_EVERY, SAVE_SHARE
 from . import runfiles
 from .correlated import Run, grid_of
 from .keeping import Attempt, Found
@@ -62,9 +64,10 @@ def correlate(
 ) -> tuple[Correlation, dict[str, Any]]:
     """The correlation of measures with the gap and the test accuracy over runs, and its provenance.
 
-    `obtain` finds, resumes or computes a result, as `Keeper.obtain` does. Each checkpoint is stored as soon as it is measured, so that a study that was stopped or killed goes on after it.
-    Accuracies and losses are of all samples, measures of the request's. Costs what the measures cost, once a
-    checkpoint. Raises InputError where a checkpoint does not fit, or the data hold no classes or no test split; Stopped.
+    `obtain` finds, resumes or computes a result, as `Keeper.obtain` does. What is measured is stored at least once a
+    second of work, so that a study that was stopped or killed goes on. Accuracies and losses are of all samples,
+    measures of the request's. Costs what the measures cost, once a checkpoint. Raises InputError where a checkpoint
+    does not fit, or the data hold no classes or no test split; Stopped.
     """
     pairs = _pairs([run for run in runs if not run.diverged], request)
     measured, whole = first = next(pairs)
@@ -131,15 +134,21 @@ class _Table:
         self.notes = {measure: dict(notes) for measure, notes in partial.notes.items()}
 
     def fill(self, pairs: Iterable[Pair], attempt: Attempt, seed: int, progress: Progress | None) -> None:
-        """Measures what is to do; saves after each run."""
+        """Measures what is to do, saving after each run but where saves would take long."""
         places = [i for i, run in enumerate(self.runs) if not run.diverged]
+        saved, pause = time.monotonic(), SAVE_EVERY
         for done, (i, pair) in enumerate(zip(places, pairs, strict=True), start=1):
             if self.status[i] == TODO:
                 if attempt.stop and attempt.stop():
+                    if attempt.save:
+                        attempt.save(self.result())
                     raise Stopped("stopped between two checkpoints; --resume goes on from here")
                 self._measure(i, *pair, seed)
-                if attempt.save and (self.status == TODO).any():
+                began = time.monotonic()
+                if attempt.save and began - saved >= pause and (self.status == TODO).any():
                     attempt.save(self.result())
+                    saved = time.monotonic()
+                    pause = max(SAVE_EVERY, SAVE_SHARE * (saved - began))
             if progress:
                 progress(done)
 

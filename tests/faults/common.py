@@ -30,6 +30,7 @@ TESTS = Path(__file__).resolve().parent.parent
 VARIED = {
     "batch-errors": "predicted",
     "batch-size": "efficiency",
+    "correlation": "value",
     "noise": "layer_trace",
     "trade-off": "updates",
     "density": "weights",
