@@ -21,7 +21,7 @@ PRESETS = ("quick", "standard", "full")
 TARGETS = ("gap", "test-accuracy")
 CAVEAT = (
     "tau > 0 with the gap: larger measure, larger gap. Over these runs: it says nothing of causes.",
-    "Most measures follow the train loss, which a comparison of runs at different losses shows again.",
+    "Most measures follow the train loss: where runs ended at different losses, tau may be of the loss alone.",
 )
 
 

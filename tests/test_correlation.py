@@ -264,7 +264,7 @@ def trained(tmp_path_factory):
     for size, lr, seed in itertools.product((15, 50, "full"), (0.02, 0.1), (0, 1)):
         recipe = Recipe(**BASE, batch_size=size, lr=lr, seed=seed)
         training.run(recipe, folder / "runs" / f"b{size}-lr{lr}-s{seed}.safetensors")
-    wide = Recipe(**{**BASE, "model_args": {"widths": [12]}}, batch_size=50, lr=0.02)
+    wide = Recipe(**(BASE | {"model_args": {"widths": [12]}}), batch_size=50, lr=0.02)
     training.run(wide, folder / "wide.safetensors")
     training.run(Recipe(**{**BASE, "train_samples": 80}, batch_size=20), folder / "other.safetensors")
     return folder
@@ -365,7 +365,7 @@ def test_runs_that_diverged_and_measures_that_fail_are_left_out_with_their_reaso
     checkpoint = load_checkpoint(names[0])
     save_checkpoint(names[0], spoilt, checkpoint.recipe, checkpoint.metadata)
     other = load_checkpoint(names[1])
-    save_checkpoint(names[1], other.tensors, other.recipe, {**other.metadata, "status": "non-finite"})
+    save_checkpoint(names[1], other.tensors, other.recipe, dict(other.metadata or {}) | {"status": "non-finite"})
     names[2].with_suffix(".run.h5").unlink()
     found = studied_at([PATTERN], measures=["train-loss", "distance"])
     assert found.problems() == []

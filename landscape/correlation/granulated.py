@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ def axes_of(recipes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(map(" & ".join, zip(*groups[name], strict=True))) for name in sorted(groups)}
 
 
-def numbered(*columns: Sequence[Any]) -> Array:
+def numbered(*columns: Iterable[Any]) -> Array:
     """A number (runs,) for each combination of values of the columns that occurs, in the order of their first runs."""
     return np.array(_codes(list(zip(*columns, strict=True))), dtype=int)
 
@@ -61,6 +61,6 @@ def granulated(
     return found, float(known.mean()) if known.size else math.nan
 
 
-def _codes(column: Sequence[Any]) -> tuple[int, ...]:
+def _codes(column: Iterable[Any]) -> tuple[int, ...]:
     seen: dict[Any, int] = {}
     return tuple(seen.setdefault(value, len(seen)) for value in column)

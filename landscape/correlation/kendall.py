@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -62,5 +63,6 @@ def rank_correlation(measure: Array, target: Array, setting: Array, level: float
 def _tau(measure: Array, target: Array) -> float:
     if np.ptp(measure) == 0 or np.ptp(target) == 0:
         return math.nan
-    tau = float(scipy.stats.kendalltau(measure, target, method="asymptotic").statistic)
+    found: Any = scipy.stats.kendalltau(measure, target, method="asymptotic")
+    tau = float(found.statistic)
     return round(tau) if abs(abs(tau) - 1) < 1e-12 else tau  # rounding of the square roots

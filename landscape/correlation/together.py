@@ -20,7 +20,7 @@ def correlations(
     measures: Mapping[str, Array],
     targets: Mapping[str, Array],
     setting: Array,
-    axes: Mapping[str, Sequence[str]],
+    axes: Mapping[str, Sequence[Any]],
     seed: Sequence[Any],
     level: float = 0.95,
 ) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def correlations(
         has = np.isfinite(values)
         runs[i], settings[i] = has.sum(), len(np.unique(setting[has]))
         for j, target in enumerate(TARGETS):
-            kept = np.flatnonzero(has & np.isfinite(targets[target]))
+            kept = np.flatnonzero(has & np.isfinite(targets[target])).tolist()
             found = rank_correlation(values[kept], targets[target][kept], setting[kept], level)
             tau[i, j], low[i, j], high[i, j] = found.tau, found.low, found.high
             if found.reason:

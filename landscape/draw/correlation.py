@@ -20,6 +20,7 @@ from .style import LOSS_MAP, MARKERS
 COLUMNS = 3
 TARGET = {GAP: "gap (%)", "test-accuracy": "test accuracy (%)"}
 DARKEST, LIGHTEST = 0.0, 0.88  # of the colour map: its end is too light on white
+MARGIN = 0.07  # of the range of a target, above and below it
 ENTRIES = 8  # batch sizes in the legend at most
 
 
@@ -56,9 +57,11 @@ def draw_correlation(found: Correlation, target: str, panels: Sequence[Axes]) ->
         panel.set_title(_tau(found, m, t), fontsize=7, linespacing=1.1)
         panel.tick_params(labelleft=m % columns == 0)
     drawn = panels[: len(found.measures)]
-    limits = [panel.get_ylim() for panel in drawn]
-    for panel in drawn:
-        panel.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+    known = heights[np.isfinite(heights)]
+    if known.size:
+        pad = MARGIN * (np.ptp(known) or 1.0)
+        for panel in drawn:
+            panel.set_ylim(known.min() - pad, known.max() + pad)
     for panel in drawn[::columns]:
         panel.set_ylabel(TARGET[target])
     handles = [*_sizes(found), *_markers(found, marked)]
@@ -108,7 +111,7 @@ def _sizes(found: Correlation) -> list[Line2D]:
     places = np.unique(np.linspace(0, len(sizes) - 1, min(ENTRIES, len(sizes))).round().astype(int))
     colours = _colours(found)
     return [
-        Line2D([], [], linestyle="none", marker="o", color=colours[first[i]],
+        Line2D([], [], linestyle="none", marker="o", color=tuple(colours[first[i]]),
                label=f"batch size {sizes[i]}" if sizes[i] else "batch size not known")
         for i in places
     ]  # fmt: skip
