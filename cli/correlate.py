@@ -106,7 +106,7 @@ def _rows(found: Correlation) -> list[dict[str, Any]]:
 def _text(found: Correlation) -> list[str]:
     """The table, why numbers are missing, and what it does not say."""
     psi = ["" if found.granulated is None else "Psi"] * 2
-    rows = [("measure", "tau with gap", psi[0], "tau with test accuracy", psi[1], "runs")]
+    rows: list[tuple[str, ...]] = [("measure", "tau with gap", psi[0], "tau with test accuracy", psi[1], "runs")]
     for m, name in enumerate(found.measures):
         cells = [cell for t in range(2) for cell in (_tau(found, m, t), _number(found.granulated, m, t))]
         rows.append((name, *cells, str(found.num_runs[m])))

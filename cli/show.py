@@ -205,6 +205,7 @@ def _summary(result: Any) -> str:
         case results.BatchSizes():
             return f"{len(result.batch_size)} batch sizes, knee {result.knee}, fastest {result.fastest}"
         case results.Correlation():
-            gaps = [f"{name} {tau:.2f}" for name, tau in zip(result.measures, result.tau[:, 0], strict=True)][:3]
-            return f"{len(result.names)} checkpoints, tau with the gap: {', '.join(gaps)}"
+            known = [(name, tau) for name, tau in zip(result.measures, result.tau[:, 0], strict=True) if tau == tau]
+            gaps = ", ".join(f"{name} {tau:.2f}" for name, tau in known[:3])
+            return f"{len(result.names)} checkpoints{', tau with the gap: ' if gaps else ''}{gaps}"
     return ""
