@@ -26,6 +26,7 @@ KINDS = (
     "trade-off",
     "batch-size",
     "comparison",
+    "correlation",
 )
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "plane": ("plane", "Loss over a plane: around a minimum, through minima, along a run."),
     "path": ("path", "Train a curve between two minima; loss along it."),
     "compare": ("compare", "Compare minima or groups of runs: intervals, verdicts, what misleads."),
+    "correlate": ("correlate", "Measures against generalisation over many checkpoints."),
     "rescale": ("rescale", "Write a rescaled copy of a ReLU network: the same function at other params."),
     "figure": ("figure", "Draw what a result file holds."),
     "show": ("show", "List what a result file holds."),

@@ -208,4 +208,8 @@ def _summary(result: Any) -> str:
             higher = int((result.verdict > 1).sum())
             labels = ", ".join(result.labels)
             return f"{len(result.measures)} measures of {labels}: {higher} of {result.verdict.size} verdicts resolved"
+        case results.Correlation():
+            known = [(name, tau) for name, tau in zip(result.measures, result.tau[:, 0], strict=True) if tau == tau]
+            gaps = ", ".join(f"{name} {tau:.2f}" for name, tau in known[:3])
+            return f"{len(result.names)} checkpoints{', tau with the gap: ' if gaps else ''}{gaps}"
     return ""

@@ -6,6 +6,7 @@ from landscape.results import (
     BatchErrors,
     BatchSizes,
     Comparison,
+    Correlation,
     Density,
     Eigenpairs,
     Eigenvectors,
@@ -437,10 +438,40 @@ def comparison(tag=0, **changed):
     return as_it_is(Comparison(**(fields | changed)))
 
 
+def correlation(tag=0, **changed):
+    runs, table = np.array([1 / 3, np.nan, 5e-324]), np.array([[0.5, np.nan, -0.0], [1 / 3, np.inf, 2.0]])
+    fields = {
+        "status": Status.COMPLETE,
+        "settings": {"kind": "correlation", "tag": tag},
+        "names": ("b16", "b16, é", "b64"),
+        "run_status": np.array([1, 2, 1], dtype=np.uint8),
+        "batch_size": np.array([16, 16, 64]),
+        "seed": np.array([0, 1, -1]),
+        "setting": np.array([0, 0, 1]),
+        "hyperparameters": {"batch_size": ["16", "16", "64"], "lr": ["0.1", None, "0.2"]},
+        **dict.fromkeys(("train_loss", "train_accuracy", "test_loss", "test_accuracy"), runs),
+        "measures": ("trace", "train-loss"),
+        "units": ("loss/param^2", "loss"),
+        "scaling": ("raw", "function"),
+        "value": table,
+        "stderr": -table,
+        **dict.fromkeys(("tau", "low", "high", "granulated"), table[:, :2]),
+        "num_runs": np.array([2, 3]),
+        "num_settings": np.array([2, 2]),
+        "psi": np.stack([table[:, :2], table[:, 1:]], axis=2),
+        "notes": {"trace": {"b16": "not converged, é"}},
+        "reasons": {"trace": {"gap": "not resolved"}},
+        "num_samples": 1437,
+        "level": 0.95,
+    }
+    return as_it_is(Correlation(**(fields | changed)))
+
+
 MAKERS = {
     "batch-errors": batch_errors,
     "batch-size": batch_sizes,
     "comparison": comparison,
+    "correlation": correlation,
     "noise": gradient_noise,
     "trade-off": trade_off,
     "density": density,
@@ -483,6 +514,7 @@ NONES = {
         "between_loss",
         "aligned_loss",
     ),
+    "correlation": ("psi", "granulated"),
     "noise": (
         *("trace_covariance_stderr", "gradient_norm_squared_stderr"),
         *("b_simple", "b_simple_high", "effective_rank", "cosine", "b_noise", "b_noise_low", "b_noise_high"),

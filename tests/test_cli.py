@@ -51,6 +51,10 @@ CONTRACT = {
         "sharpness net.safetensors --iterations 2 --samples 100 --out r.h5",
         "measure value stderr epsilon space loss",
     ),
+    "correlate": (
+        "correlate *.safetensors wide/*.safetensors --measures sam,distance --samples 100 --out r.h5",
+        "rows",
+    ),
     "noise": (
         "noise net.safetensors --samples 100 --full --probes 2 --errors --out r.h5",
         "b_simple b_simple_low b_simple_high trace_covariance gradient_norm_squared b_noise temperature",
@@ -90,6 +94,7 @@ LABELS = {
     "trace": "net",
     "density": "net",
     "sharpness": "net",
+    "correlate": "correlation",
     "noise": "net",
     "batch-size": "net",
     "line": "runs-net--wide-net",
@@ -104,7 +109,19 @@ LABELS = {
     "export": None,
     "import": "surface",
 }
-STORING = ["eigen", "trace", "density", "sharpness", "noise", "batch-size", "line", "plane", "path", "compare"]
+STORING = [
+    "eigen",
+    "trace",
+    "density",
+    "sharpness",
+    "correlate",
+    "noise",
+    "batch-size",
+    "line",
+    "plane",
+    "path",
+    "compare",
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -123,7 +140,7 @@ def runs(one_thread, tmp_path_factory):
     (folder / "wide").mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for seed, out in enumerate((CKPT, f"wide/{CKPT}")):
+        for seed, out in enumerate((CKPT, f"wide/{CKPT}", "third.safetensors")):
             arguments = ["--model-arg", "widths=[4]", "--epochs", "1", "--seed", str(seed), "--out", out]
             assert run(["train", *arguments]) == 0
         for text in (
@@ -141,7 +158,7 @@ def here(runs, tmp_path, monkeypatch):
     """A fresh copy of that folder as the current one."""
     folder = tmp_path / "runs"
     (folder / "wide").mkdir(parents=True)
-    for name in (CKPT, f"wide/{CKPT}", "stored.h5", "surface.h5"):
+    for name in (CKPT, f"wide/{CKPT}", "third.safetensors", "stored.h5", "surface.h5"):
         (folder / name).write_bytes((runs / name).read_bytes())
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from kinds import sharpness_series, sweep, tracked, updates
+from kinds import correlation, sharpness_series, sweep, tracked, updates
 from landscape_cli import figure
 
 from landscape import draw as drawing
@@ -95,6 +95,7 @@ def store(tmp_path):
         ("a", plane("p1")), ("b", plane("p2", 30.0, hole=True)), ("a--b", line("l")), ("a", eigenpairs("e1", [3, 1.0])),
         ("b", eigenpairs("e2", [1, -0.5])), ("a", training("t1")), ("b", training("t2")), ("a", sharpness("s1", 1e-3)),
         ("b", sharpness("s2", 1e-2)), ("a", trace("t3")), ("b", trace("t4", layers=False)), ("a", density("d1")),
+        ("study", correlation()),
         ("none", sharpness_series()), ("run", sharpness_series(tag=1, against="epoch")),
         ("b", density("d2", 7.0)), ("none", sweep()), ("a", tracked()), ("b", tracked(tag=1)), ("a", updates()),
     ]:  # fmt: skip
@@ -108,6 +109,7 @@ def test_every_kind_is_drawn_as_pdf_and_png(store, tmp_path):
     names = {path.name for path in written}
     expected = {"training", "eigenvalues", "trace", "density", "sharpness", "line-a--b", "plane", "surface"}
     expected |= {"sweep", "tracked-eigen", "updates", "series-warm-epochs-keskar", "series-epoch-keskar"}
+    expected |= {"correlation-gap", "correlation-test-accuracy"}
     assert names == {f"{name}.{form}" for name in expected for form in ("pdf", "png")}
     for path in written:
         content = path.read_bytes()
@@ -143,6 +145,7 @@ def test_draw_takes_any_result():
         sharpness_series(),
         sharpness_series(against="batch-size"),
         sharpness_series(against="epoch"),
+        correlation(),
     )
     for result in several:
         figure, axes = plt.subplots(layout="constrained")

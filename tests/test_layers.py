@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent / "landscape"
 LAYERS = (
     {
         *{"errors", "measures", "results", "resume", "files", "digest", "specs", "provenance", "batch_sizes"},
-        *{"trade_off", "comparison", "sheet"},
+        *{"trade_off", "comparison", "sheet", "correlation"},
     },
     {"vectors", "models", "data", "losses"},
     {"recipe", "checkpoint", "training", "execution", "passes", "code", "memory", "chunking"},

@@ -71,6 +71,7 @@ SINCE = (
     | dict.fromkeys(("noise", "batch-errors", "trade-off", "batch-size"), 6)
     | {"comparison": 7}
 )
+SINCE["correlation"] = 7
 OF_SLICES = {"test_loss_stderr", "difference_stderr", "num_samples"}
 NEWER = {
     3: {"training": {"samples", "batch_size", "gradient_norm", "weight_norm", "kept"}},

@@ -4,6 +4,7 @@ from .along import draw_tracked, draw_tracked_noise, draw_updates
 from .batch_errors import draw_batch_errors
 from .batch_size import draw_batch_sizes
 from .comparison import comparison_page, draw_comparison
+from .correlation import draw_correlation
 from .density import draw_density
 from .dispatch import draw
 from .eigenvalues import draw_eigenvalues
@@ -28,6 +29,7 @@ __all__ = [
     "draw_batch_errors",
     "draw_batch_sizes",
     "draw_comparison",
+    "draw_correlation",
     "draw_density",
     "draw_eigenvalues",
     "draw_layers",

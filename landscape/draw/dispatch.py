@@ -9,6 +9,7 @@ from ..results import (
     BatchErrors,
     BatchSizes,
     Comparison,
+    Correlation,
     Density,
     Eigenpairs,
     GradientNoise,
@@ -30,6 +31,8 @@ from .along import draw_tracked, draw_updates
 from .batch_errors import draw_batch_errors
 from .batch_size import draw_batch_sizes
 from .comparison import Page, draw_comparison
+from .correlation import draw_correlation
+from .correlation import grid_of as grid_of_measures
 from .density import draw_density
 from .eigenvalues import draw_eigenvalues
 from .layers import draw_layers, grid_of
@@ -93,6 +96,8 @@ def draw(result: Result, ax: Axes | None = None, *, label: str = "") -> Axes:
             draw_batch_sizes({label or "batch size": result}, _side_by_side(axes, 3))
         case Comparison():
             draw_comparison(result, Page(_side_by_side(axes, len(result.pairs))))
+        case Correlation():
+            draw_correlation(result, "gap", _cells(axes, *grid_of_measures(result)))
         case _:
             raise TypeError(f"draw takes a result, got {type(result).__name__}")
     return axes

@@ -2,6 +2,7 @@
 
 from .base import Array, Result, Status, finite, stored_fields
 from .comparison import Comparison
+from .correlation import Correlation
 from .noise import BatchErrors, BatchSizes, GradientNoise, TradeOff
 from .paths import Path
 from .series import SharpnessSeries
@@ -33,6 +34,7 @@ KINDS: dict[str, type[Result]] = {
         TradeOff,
         BatchSizes,
         Comparison,
+        Correlation,
     )
 }
 
@@ -46,6 +48,7 @@ __all__ = [
     "BatchErrors",
     "BatchSizes",
     "Comparison",
+    "Correlation",
     "Density",
     "Eigenpairs",
     "Eigenvectors",

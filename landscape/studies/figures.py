@@ -24,6 +24,7 @@ from ..results import (
 )
 from ..store import Entry, Store
 from .comparison_figures import comparison_figures
+from .correlation_figures import correlation_figures
 from .labelled import by_label
 from .noise_figures import noise_figures
 from .sharpness_figures import sharpness_figures
@@ -97,6 +98,7 @@ def figures(entries: list[Entry]) -> Iterator[tuple[str, Figure]]:
     yield from noise_figures(entries)
     yield from slice_figures(entries)
     yield from comparison_figures(entries)
+    yield from correlation_figures(entries)
 
 
 def _single(paint: Callable[..., None]) -> Figure:

@@ -125,6 +125,11 @@ def set_up(request: Request, paths: Sequence[str]) -> Setup:
     return Setup(request, tuple(checkpoints), tuple(sources), splits, tuple(labels))
 
 
+def refuse_different(request: Request, checkpoints: Sequence[Checkpoint]) -> None:
+    """InputError where checkpoints were trained on different data or losses and the request does not name one."""
+    _refuse_different([_source(request, checkpoint) for checkpoint in checkpoints])
+
+
 def _refuse_different(sources: Sequence[_Source]) -> None:
     if len({(s.data, repr(s.data_args), repr(s.changes), s.loss) for s in sources}) > 1:
         raise InputError("the checkpoints were trained on different data or losses; name one by --data and --loss")

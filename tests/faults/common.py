@@ -31,6 +31,7 @@ VARIED = {
     "batch-errors": "predicted",
     "batch-size": "efficiency",
     "comparison": "value",
+    "correlation": "value",
     "noise": "layer_trace",
     "trade-off": "updates",
     "density": "weights",
