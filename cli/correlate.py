@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from landscape.comparing.table import PRESETS
 from landscape.errors import UsageError
 
 from . import options
@@ -17,7 +18,6 @@ from .computing import bar, checked_store, counted, numerical_as_json, obtain, p
 if TYPE_CHECKING:
     from landscape.results import Correlation
 
-PRESETS = ("quick", "standard", "full")
 TARGETS = ("gap", "test-accuracy")
 CAVEAT = (
     "tau > 0 with the gap: larger measure, larger gap. Over these runs: it says nothing of causes.",

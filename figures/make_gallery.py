@@ -15,6 +15,7 @@ RESULTS = {
     "digits-sweep.h5": ("sweep",),
     "digits-along.h5": ("updates", "tracked"),
     "digits-sharpness.h5": ("sharpness-series", "tracked"),
+    "digits-comparison.h5": ("comparison",),
     "digits-correlation.h5": ("correlation",),
     "digits-noise.h5": ("noise", "batch-errors", "tracked", "trade-off", "batch-size"),
     "digits-slices.h5": ("line", "layer-lines", "plane", "path"),

@@ -317,7 +317,7 @@ def test_what_is_not_on_equal_footing_is_told():
     expected = (
         "weight decay (l2) differs in training (small 0, large 0.0001)",
         "architectures differ (params: small 9, large 12)",
-        "large is not at a minimum: gradient norm 2, and a step along the gradient would take 0.2 of the loss away",
+        "large is not at a minimum: gradient norm 2, and a step along the gradient would take 20% of the loss away",
         "train losses differ (small 5, large 9)",
         "a rescaling of layers that changes no output gives raw measures any value (Dinh et al. 2017): trace;",
     )

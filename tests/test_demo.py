@@ -29,6 +29,7 @@ def small(monkeypatch):
     monkeypatch.setattr(demo, "GRID", np.linspace(-1, 1, 3))
     monkeypatch.setattr(demo, "NUM_EIGENVALUES", 2)
     monkeypatch.setattr(demo, "DENSITY", {"probes": 2, "steps": 4})
+    monkeypatch.setattr(demo, "REPEATS", 2)
 
 
 def test_the_demo_makes_all_it_names_and_a_second_run_finds_it(small, tmp_path):
@@ -36,7 +37,8 @@ def test_the_demo_makes_all_it_names_and_a_second_run_finds_it(small, tmp_path):
     made = demo.run_demo(tmp_path / "out", say=said.append)
     kinds = sorted((e.label, e.result.kind) for e in Store(made.store).entries())
     each = [(arm, kind) for arm in demo.ARMS for kind in KINDS]
-    assert kinds == sorted([*each, ("small--large", "line"), ("small--large-updates", "line")])
+    between = [("small--large", "line"), ("small--large-updates", "line"), ("--".join(demo.ARMS), "comparison")]
+    assert kinds == sorted([*each, *between])
     assert all(path.exists() for path in [*made.checkpoints, *made.figures])
     assert [row["updates"] for row in made.rows] == [90, 10, 90]
     for row in made.rows:

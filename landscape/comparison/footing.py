@@ -90,10 +90,8 @@ def _unconverged(label: str, runs: Sequence[Footing]) -> str:
     if math.isinf(worst.decrease):
         return f"{who} not at a minimum: {norm}, and the loss curves down along the gradient"
     most = "" if len(runs) == 1 else " at most"
-    return (
-        f"{who} not at a minimum: {norm}, and a step along the gradient would take {worst.share:.2g} of the loss away"
-        f"{most}"
-    )
+    share = f"{worst.share:.0%}" if worst.share < 1 else "all"  # more than the loss only by the quadratic
+    return f"{who} not at a minimum: {norm}, and a step along the gradient would take {share} of the loss away{most}"
 
 
 def _saddle(found: Comparison, i: int) -> str:

@@ -13,13 +13,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..results import Array, Correlation
-from ..results.correlation import GAP, TARGETS
+from ..results.correlation import GAP, TARGETS, TEST_ACCURACY
 from .sharpness import LONG, log_scale
 from .style import LOSS_MAP, MARKERS
 
 COLUMNS = 3
-TARGET = {GAP: "gap (%)", "test-accuracy": "test accuracy (%)"}
+TARGET = {GAP: "gap (%)", TEST_ACCURACY: "test accuracy (%)"}
 DARKEST, LIGHTEST = 0.0, 0.88  # of the colour map: its end is too light on white
+SQUEEZED = 3  # times the median error, of the worst run
+TICKS = (20, 40, 60, 80, 90, 95, 98, 99, 100)
 MARGIN = 0.07  # of the range of a target, above and below it
 ENTRIES = 8  # batch sizes in the legend at most
 
@@ -57,16 +59,29 @@ def draw_correlation(found: Correlation, target: str, panels: Sequence[Axes]) ->
         panel.set_title(_tau(found, m, t), fontsize=7, linespacing=1.1)
         panel.tick_params(labelleft=m % columns == 0)
     drawn = panels[: len(found.measures)]
-    known = heights[np.isfinite(heights)]
-    if known.size:
-        pad = MARGIN * (np.ptp(known) or 1.0)
-        for panel in drawn:
-            panel.set_ylim(known.min() - pad, known.max() + pad)
+    _heights(drawn, heights[np.isfinite(heights)], of_accuracy=target == TEST_ACCURACY)
     for panel in drawn[::columns]:
         panel.set_ylabel(TARGET[target])
     handles = [*_sizes(found), *_markers(found, marked)]
     if handles:
         drawn[0].figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+
+
+def _heights(drawn: Sequence[Axes], known: Array, *, of_accuracy: bool) -> None:
+    """The same range everywhere; accuracies by their errors' logarithm where few bad runs would squeeze the rest."""
+    if not known.size:
+        return
+    below, above = (lambda value: -np.log(np.maximum(101 - value, 1e-9))), (lambda value: 101 - np.exp(-value))
+    bent = of_accuracy and 100 - known.min() > SQUEEZED * (100 - np.median(known))
+    low, high = (below(known.min()), below(known.max())) if bent else (known.min(), known.max())
+    pad = MARGIN * ((high - low) or 1.0)
+    ends = (low - pad, high + pad)
+    for panel in drawn:
+        if bent:
+            panel.set_yscale("function", functions=(below, above))
+            ticks = [tick for tick in TICKS if known.min() <= tick <= known.max()]
+            panel.set_yticks(ticks, minor=False)
+        panel.set_ylim(*((above(end) for end in ends) if bent else ends))
 
 
 def _scale(panel: Axes, values: Array, *, shares: bool) -> None:

@@ -55,8 +55,10 @@ def notes(found: Comparison) -> list[str]:
 
 
 def _recipes(found: Comparison) -> list[str]:
-    """What the minima were trained with that differs."""
-    shown = []
+    """What groups were trained with that differs; of single checkpoints it would read as a cause."""
+    shown: list[str] = []
+    if not found.groups:
+        return shown
     for name, by_label in sorted(found.differing.items()):
         values = (f"{label} {', '.join(map(str, by_label[label]))}" for label in found.labels if label in by_label)
         shown.append(f"{name} ({'; '.join(values)})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import digest
 from ..comparing.pairs import ALPHAS, refuse_other_samples
 from ..comparing.points import PROBES, Value
 from ..comparing.table import PAIRS, POINTS, PointMeasure
@@ -84,7 +86,7 @@ def _identity(run: Run) -> dict[str, Any]:
     return {
         **{name: identity[name] for name in ("model", "params", "block")},
         "start": None if run.start is None else digest_of({"": run.start}),
-        "recipe": None if run.recipe is None else run.recipe.to_json(),
+        "recipe": None if run.recipe is None else digest.of_settings(dataclasses.asdict(run.recipe)),
     }
 
 

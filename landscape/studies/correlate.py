@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..comparing.points import Point, measure_point
 from ..comparing.table import POINTS, named, preset
@@ -19,11 +18,10 @@ from ..errors import InputError, NumericalError, Stopped, UsageError, one_line
 from ..results import Array, Correlation, Status
 from ..results.correlation import DIVERGED, DONE, GAP, TEST_ACCURACY, TODO
 from ..resume.points import SAVE_EVERY, SAVE_SHARE
-from . import runfiles
 from .correlated import Run, grid_of
+from .groups import start_of
 from .keeping import Attempt, Found
 from .measured import Minimum, Request, one_by_one
-from .runfiles import RunFiles
 
 VERSION = 1
 LABEL = "correlation"
@@ -156,7 +154,7 @@ class _Table:
         run = self.runs[i]
         if dict(minimum.inputs) != {str(run.path): run.sha256}:
             raise InputError(f"{run.path} has changed since it was first read; run this again")
-        point = Point(minimum.objective, whole.test, _start(minimum), seed)
+        point = Point(minimum.objective, whole.test, None if minimum.path is None else start_of(minimum.path), seed)
         all_samples = point if whole is minimum else Point(whole.objective, whole.test)
         try:
             for split in SPLITS:
@@ -222,11 +220,3 @@ class _Table:
         if (self.status == DONE).sum() < FEWEST_RUNS:
             return Status.NON_FINITE
         return Status.COMPLETE if np.isfinite(low).any() else Status.NOT_RESOLVED
-
-
-def _start(minimum: Minimum) -> torch.Tensor | None:
-    """Where the run of a minimum began, if its log lies beside it."""
-    if minimum.path is None or minimum.path.suffix != ".safetensors" or not RunFiles(minimum.path).log.exists():
-        return None
-    initial = runfiles.read_log(minimum.path).initial_params
-    return None if initial is None else torch.from_numpy(initial)

@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import quadrature, sharpness, slices, spectrum, traces
 from ..checkpoint import load_checkpoint
+from ..comparing.table import preset
 from ..operators import Hessian
 from ..recipe import Recipe
 from ..results import Eigenpairs, Result, Sharpness
@@ -25,7 +26,11 @@ from ..slices.line import settings as line_settings
 from ..slices.plane import settings as plane_settings
 from ..store import Store
 from . import runfiles, runs
+from .cells import Plan
+from .compare import compare, minima_of
+from .compare import settings as comparison_settings
 from .figures import draw_store
+from .groups import subjects
 from .keeping import Attempt, Compute, Keeper
 from .measured import Minimum, Request, measured
 from .slicing import described, directions_from
@@ -47,6 +52,7 @@ DENSITY = {"probes": 4, "steps": 60}
 EPSILON = 1e-3
 LINE = np.linspace(-1, 2, 61)
 GRID = np.linspace(-1, 1, 41)
+REPEATS = 5
 
 Say = Callable[[str], None]
 
@@ -102,6 +108,7 @@ def analyse(
     analyst = _Analyst(Keeper(store, COMMAND, overwrite=overwrite, resume=True), say)
     rows = [_measure(minimum, analyst) for minimum in minima]
     _slices(minima, analyst)
+    _compared(checkpoints, analyst)
     return rows
 
 
@@ -210,6 +217,20 @@ def _slices(minima: Sequence[Minimum], obtain: _Analyst) -> None:
             plane_settings(minimum.objective, pair, grid, grid, split="train", test=None),
             around,
         )
+
+
+def _compared(checkpoints: Sequence[Path], obtain: _Analyst) -> None:
+    """The three arms side by side."""
+    request = Request(labels=tuple(ARMS), dtype="float64", split=None)
+    arms = subjects(request, [str(path) for path in checkpoints], {})
+    measures, pairs = preset("quick")
+    plan = Plan(measures=measures, pairs=pairs, repeats=REPEATS, seed=0)
+    obtain(
+        "comparison",
+        minima_of(arms),
+        comparison_settings(arms, plan, grouped=False),
+        lambda attempt: compare(arms, plan, attempt=attempt),
+    )
 
 
 COLUMNS = (

@@ -17,7 +17,6 @@ from ..errors import InputError
 from ..recipe import Recipe
 from . import runfiles
 from .measured import Minimum, Request, set_up
-from .runfiles import RunFiles
 
 BESIDE = (".run.h5", ".state", ".h5", ".json", ".csv", ".yaml", ".txt", ".log")  # what a glob finds beside checkpoints
 DRAWN = ("seed", "init_seed", "order_seed", "augment_seed")  # of a recipe: what training seeds differ in
@@ -88,17 +87,15 @@ def _runs(request: Request, paths: Sequence[str]) -> list[Run]:
     setup = set_up(request, paths)
     minima = setup.minima(request.samples)
     return [
-        Run(minimum.label, minimum, checkpoint.recipe, _start(checkpoint.path))
+        Run(minimum.label, minimum, checkpoint.recipe, start_of(checkpoint.path))
         for minimum, checkpoint in zip(minima, setup.checkpoints, strict=True)
     ]
 
 
-def _start(path: Path) -> Tensor | None:
-    """The params before the first update, where the run's log lies beside its checkpoint and has them."""
-    if path.suffix != ".safetensors" or not RunFiles(path).log.exists():
-        return None
-    initial = runfiles.read_log(path).initial_params
-    return None if initial is None else torch.from_numpy(initial.copy())
+def start_of(path: Path) -> Tensor | None:
+    """The params (n,) that training started from, where that is known."""
+    initial = runfiles.initial_params(path)
+    return None if initial is None else torch.from_numpy(initial)
 
 
 def differing(found: Sequence[Subject]) -> dict[str, dict[str, list[Any]]]:

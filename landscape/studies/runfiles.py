@@ -12,7 +12,7 @@ from typing import Any
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..errors import InputError, UsageError
 from ..recipe import Recipe
-from ..results import Training
+from ..results import Array, Training
 from ..store import Entry, Store
 from ..training import Trained
 
@@ -100,6 +100,15 @@ def read_entry(checkpoint: str | os.PathLike[str]) -> Entry:
     if not entries:
         raise InputError(f"no training log beside {checkpoint}")
     return entries[0]
+
+
+def initial_params(checkpoint: str | os.PathLike[str]) -> Array | None:
+    """The params (n,) before the first update, where the log of the run lies beside its checkpoint and has them."""
+    path = Path(checkpoint)
+    if path.suffix != ".safetensors" or not RunFiles(path).log.exists():
+        return None
+    found = read_log(path).initial_params
+    return None if found is None else found.copy()
 
 
 def write(target: RunFiles, trained: Trained, origin: Mapping[str, Any]) -> None:
