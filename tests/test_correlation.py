@@ -25,6 +25,7 @@ from landscape.errors import InputError, NumericalError, Stopped, UsageError
 from landscape.recipe import Recipe
 from landscape.results import Correlation, Status
 from landscape.results.correlation import DIVERGED, DONE, TODO
+from landscape.resume import points
 from landscape.store import Entry, Store
 from landscape.store.schema import content
 from landscape.studies import correlate as studied
@@ -324,8 +325,8 @@ def test_measures_take_so_many_samples_and_accuracies_all(here):
 
 @pytest.mark.parametrize("ending", ["asked", "killed"])
 def test_a_study_that_was_cut_goes_on_to_the_same_bits(here, monkeypatch, ending):
-    monkeypatch.setattr(studied, "SAVE_EVERY", 0.0)
-    monkeypatch.setattr(studied, "SAVE_SHARE", 0.0)
+    monkeypatch.setattr(points, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(points, "SAVE_SHARE", 0.0)
     measured_at, compute = [], studied.measure_point
 
     def cut(point, name):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,8 +15,7 @@ from ..data.samples import cut
 from ..errors import InputError, NumericalError, ResourceError, Stopped, UsageError
 from ..objective import Objective
 from ..results import Path
-from ..resume import Watch
-from ..resume.points import SAVE_EVERY, SAVE_SHARE
+from ..resume import Pace, Watch
 from .curves import CURVES, coefficients, straight
 
 
@@ -118,7 +116,7 @@ class Training:
 
         Raises Stopped, after a last save, where `watch.stop` says so; NumericalError where the loss is not finite.
         """
-        saved, pause = time.monotonic(), SAVE_EVERY
+        pace = Pace()
         while not self.ended:
             try:
                 whole = self._epoch(watch)
@@ -130,11 +128,8 @@ class Training:
                 if watch.save:
                     watch.save(build())
                 raise Stopped("stopped in the training of the curve; --resume goes on from here")
-            began = time.monotonic()
-            if watch.save and began - saved >= pause:
-                watch.save(build())
-                saved = time.monotonic()
-                pause = max(SAVE_EVERY, SAVE_SHARE * (saved - began))
+            if save := watch.save:
+                pace.offer(lambda save=save: save(build()))
 
     def _epoch(self, watch: Watch) -> bool:
         """One epoch; False, with all as it was before, where the caller stops it."""

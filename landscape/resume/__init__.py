@@ -2,11 +2,12 @@
 
 from .journal import Journal, drop_journal, journal_path, journals_of
 from .manifest import HOW, different, refuse_other
-from .points import Points, Row, Watch
+from .points import Pace, Points, Row, Watch
 
 __all__ = [
     "HOW",
     "Journal",
+    "Pace",
     "Points",
     "Row",
     "Watch",

@@ -30,6 +30,22 @@ class Watch:
     progress: Callable[[int], None] | None = None
 
 
+class Pace:
+    """When a part is saved: SAVE_EVERY seconds after the last save at least, and SAVE_SHARE times what that took."""
+
+    def __init__(self) -> None:
+        self._saved, self._pause = time.monotonic(), SAVE_EVERY
+
+    def offer(self, save: Callable[[], None] | None) -> None:
+        """Saves, where there is a way to and the time has come."""
+        began = time.monotonic()
+        if save is None or began - self._saved < self._pause:
+            return
+        save()
+        self._saved = time.monotonic()
+        self._pause = max(SAVE_EVERY, SAVE_SHARE * (self._saved - began))
+
+
 class Points:
     """The measured columns at the points of a grid of any shape, and the status of each point.
 
@@ -43,7 +59,7 @@ class Points:
             self.status = np.zeros(shape, dtype=np.uint8)
         except MemoryError as error:
             raise ResourceError(f"no memory for {' x '.join(map(str, shape))} points; ask for fewer") from error
-        self._saved, self._pause = time.monotonic(), SAVE_EVERY
+        self._pace = Pace()
 
     def take_over(self, partial: Result | None) -> None:
         """Goes on from a partial result of the same settings, if there is one."""
@@ -80,11 +96,8 @@ class Points:
                 self.status.flat[index] = NON_FINITE if row is None else DONE
             if watch.progress:
                 watch.progress(int((self.status != TODO).sum()))
-            began = time.monotonic()
-            if watch.save and began - self._saved >= self._pause:
-                watch.save(build(Status.STOPPED))
-                self._saved = time.monotonic()
-                self._pause = max(SAVE_EVERY, SAVE_SHARE * (self._saved - began))
+            if save := watch.save:
+                self._pace.offer(lambda save=save: save(build(Status.STOPPED)))
 
     def _todo(
         self, asked: np.ndarray, group: int, build: Callable[[Status], Result], watch: Watch

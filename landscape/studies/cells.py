@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,7 @@ from ..comparing.points import Point, Value, measure_point
 from ..comparing.subsets import points_of
 from ..comparing.table import POINTS
 from ..errors import InputError, NumericalError, Stopped
-from ..resume.points import SAVE_EVERY, SAVE_SHARE
+from ..resume import Pace
 from ..slices import line
 from .groups import Run, Subject
 from .slicing import directions_from
@@ -54,19 +53,19 @@ class Plan:
 class Cells:
     """Numbers by minimum or pair, part of the samples, and measure; each is measured once.
 
-    `save` gets them at most once a second of work; `stop` is asked before each cell that costs something.
+    `save` is called at most once a second of work; `stop` is asked before each cell that costs something.
     """
 
     plan: Plan
     subjects: Sequence[Subject]
     found: dict[str, dict[str, dict[str, Cell]]] = field(default_factory=dict)
-    save: Callable[[Mapping[str, Any]], None] | None = None
+    save: Callable[[], None] | None = None
     stop: Callable[[], bool] | None = None
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
         self.done = sum(len(cells) for parts in self.found.values() for cells in parts.values())
-        self.saved, self.pause = time.monotonic(), SAVE_EVERY
+        self.pace = Pace()
         self.points = {
             run.name: Point(run.minimum.objective, run.minimum.test, run.start, self.plan.seed)
             for subject in self.subjects
@@ -154,18 +153,14 @@ class Cells:
         self._asked(f"{of}, {part}: {name}")
         cells[name] = compute()
         self.done += 1
-        now = time.monotonic()
-        if self.save and now - self.saved >= self.pause:
-            self.save(self.found)
-            self.saved = time.monotonic()
-            self.pause = max(SAVE_EVERY, SAVE_SHARE * (self.saved - now))
+        self.pace.offer(self.save)
 
     def _asked(self, what: str) -> None:
         if self.progress:
             self.progress(self.done, what)
         if self.stop and self.stop():
             if self.save:
-                self.save(self.found)
+                self.save()
             raise Stopped("stopped between two measures; --resume goes on from here")
 
     def value(self, run: str, part: str, name: str) -> Value | None:

@@ -116,7 +116,7 @@ def compare(
     given = settings(subjects, plan, grouped=grouped)
     save = attempt.save
     if save is not None:
-        cells.save = lambda _: save(_assembled(cells, given, Status.STOPPED, grouped=grouped))
+        cells.save = lambda: save(_assembled(cells, given, Status.STOPPED, grouped=grouped))
     cells.measure()
     finite = all(_footing(cells, run).loss == _footing(cells, run).loss for s in subjects for run in s.runs)
     return _assembled(cells, given, Status.COMPLETE if finite else Status.NON_FINITE, grouped=grouped)

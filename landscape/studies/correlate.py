@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,7 +16,7 @@ from ..correlation import FEWEST_RUNS, GRANULATED, correlations
 from ..errors import InputError, NumericalError, Stopped, UsageError, one_line
 from ..results import Array, Correlation, Status
 from ..results.correlation import DIVERGED, DONE, GAP, TEST_ACCURACY, TODO
-from ..resume.points import SAVE_EVERY, SAVE_SHARE
+from ..resume import Pace
 from .correlated import Run, grid_of
 from .groups import start_of
 from .keeping import Attempt, Found
@@ -134,7 +133,7 @@ class _Table:
     def fill(self, pairs: Iterable[Pair], attempt: Attempt, seed: int, progress: Progress | None) -> None:
         """Measures what is to do, saving after each run but where saves would take long."""
         places = [i for i, run in enumerate(self.runs) if not run.diverged]
-        saved, pause = time.monotonic(), SAVE_EVERY
+        pace = Pace()
         for done, (i, pair) in enumerate(zip(places, pairs, strict=True), start=1):
             if self.status[i] == TODO:
                 if attempt.stop and attempt.stop():
@@ -142,11 +141,8 @@ class _Table:
                         attempt.save(self.result())
                     raise Stopped("stopped between two checkpoints; --resume goes on from here")
                 self._measure(i, *pair, seed)
-                began = time.monotonic()
-                if attempt.save and began - saved >= pause and (self.status == TODO).any():
-                    attempt.save(self.result())
-                    saved = time.monotonic()
-                    pause = max(SAVE_EVERY, SAVE_SHARE * (saved - began))
+                if (save := attempt.save) and (self.status == TODO).any():
+                    pace.offer(lambda save=save: save(self.result()))
             if progress:
                 progress(done)
 

@@ -59,12 +59,25 @@ SLICES = (
         "paths", ("path", "a.safetensors", "b.safetensors", "--epochs", "8", "--batch-size", "8", "--points", "7"), 0.8
     ),
     Work("lines by layer", ("line", "--layers", "--range=-1:1:13"), 0.6),
+    Work(
+        "comparisons",
+        (
+            "compare",
+            "a.safetensors",
+            "b.safetensors",
+            "--measures",
+            "train-loss,sam,param-norm,barrier",
+            "--repeats",
+            "2",
+        ),
+        0.8,
+    ),
     Work("aligned lines", ("line", "a.safetensors", "b.safetensors", "--align", "permutation", "--range=0:1:13"), 0.4),
 )
 
 
 def killed_slices(size, seed, folder):
-    """kill -9 of adaptive planes, of lines of several kinds and of curves in training, gone on with by --resume."""
+    """kill -9 of planes, lines of several kinds, curves in training and comparisons, gone on with by --resume."""
     counts = []
     for number, work in enumerate(SLICES[:size]):
         place = folder / str(number)

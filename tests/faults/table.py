@@ -43,8 +43,8 @@ CAMPAIGNS = {
         resumed.killed_slices,
         50,
         3,
-        "`kill -9` of adaptive planes, of lines by layer, aligned or with re-estimated batch norm, and of curves in "
-        "training, at a random time, then gone on with by `--resume`",
+        "`kill -9` of adaptive planes, of lines by layer, aligned or with re-estimated batch norm, of curves in "
+        "training and of comparisons, at a random time, then gone on with by `--resume`",
         "the file is refused or holds fewer points than before; going on does not end with exit code 0; the result "
         "differs from an uninterrupted one in digest or in a bit of a field; a temporary is left",
         group="slices",
