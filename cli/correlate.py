@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from landscape.results import Correlation
 
 TARGETS = ("gap", "test-accuracy")
+PSI = "granulated"  # among reasons
 CAVEAT = (
     "tau > 0 with the gap: larger measure, larger gap. Over these runs: it says nothing of causes.",
     "Most measures follow the train loss: where runs ended at different losses, tau may be of the loss alone.",
@@ -137,18 +138,23 @@ def _missing(found: Correlation) -> list[str]:
     """Why there is no tau, no interval or no Psi, each reason once with the measures that it holds for."""
     of: dict[str, list[str]] = {}
     for name in found.measures:
-        for reason in dict.fromkeys(found.reasons.get(name, {}).values()):
+        said = [f"no Psi: {why}" if what == PSI else why for what, why in found.reasons.get(name, {}).items()]
+        for reason in dict.fromkeys(said):
             of.setdefault(reason, []).append(name)
     lines = [f"{'all' if len(names) == len(found.measures) else ', '.join(names)}: {why}" for why, names in of.items()]
     for what, notes in found.notes.items():
         by_note = Counter(notes.values())
         lines += [f"{what}, {counted(count, 'checkpoint')}: {note}" for note, count in by_note.items()]
-    return lines + ([f"no Psi: {found.reasons['granulated']}"] if "granulated" in found.reasons else [])
+    return lines + ([f"no Psi: {found.reasons[PSI]}"] if PSI in found.reasons else [])
 
 
 def _about(found: Correlation) -> list[str]:
-    several = f"{100 * found.level:g} % intervals over the settings, {counted(len(set(found.setting)), 'setting')} of "
-    lines = [several + f"{counted(len(found.names), 'checkpoint')}; measures on {found.num_samples} samples"]
+    several = f"{counted(found.settings_measured, 'setting')} of {counted(found.num_measured, 'checkpoint')}"
+    without = f", {found.diverged} more diverged" if found.diverged else ""
+    about = f"{100 * found.level:g} % intervals over the settings, {several}{without}"
+    lines = [f"{about}; measures on {found.num_samples} samples"]
     if found.psi is not None:
-        lines.append(f"Psi: mean of tau over {', '.join(found.hyperparameters)}, one of them varied at a time")
+        # an axis has a coefficient where two runs differ in it alone
+        axes = [name for k, name in enumerate(found.hyperparameters) if (found.psi[..., k] == found.psi[..., k]).any()]
+        lines.append(f"Psi: mean of tau over {', '.join(axes)}, one of them varied at a time")
     return [*lines, *CAVEAT]

@@ -19,6 +19,8 @@ from .errors import InputError, one_line
 from .losses import Loss, Totals, in_range
 
 HELD = 2**20  # numbers of outputs from which on they are counted
+NO_CLASS = -1  # of a sample whose outputs tell none
+ROUNDED = 1e-2  # how far the sum of a distribution may be from 1: its entries may come from bfloat16
 ERROR_GROUPS = 32  # groups a chunk is cut into for the standard error of a loss that has no per-sample form
 
 
@@ -243,15 +245,32 @@ def suspects(first: Sequence[Tensor | None]) -> list[str]:
     return list(names)
 
 
+def classes(outputs: Tensor) -> Tensor:
+    """The class of each sample (N,): the first of its largest outputs (N, K), -1 where that is nan or infinite.
+
+    A nan among the outputs is the largest; -inf beside finite ones is a class that is never taken, and nothing more.
+    """
+    # as argmax gives it, in a third of its time
+    largest = outputs.max(1)
+    return torch.where(largest.values.isfinite(), largest.indices, NO_CLASS)
+
+
 def hits(outputs: Any, batch: Batch) -> Tensor:
-    """1 for a sample whose largest output is its class, else 0, in float64; nan where there are no classes."""
+    """1 for a sample whose largest output is its class, else 0, in float64; nan where there are no classes.
+
+    Classes are indices (N,), or rows (N, K) that are one-hot or distributions: non-negative, of sum 1. A row of other
+    numbers is no class, so that real targets of a regression have no accuracy. Outputs that are not finite are wrong.
+    """
     targets = named(batch).get("targets")
     if isinstance(outputs, Tensor) and outputs.dim() == 2 and targets is not None:
         if targets.dim() == 1 and not targets.is_floating_point():
-            # the first of the largest, as argmax gives it, in a third of its time
-            return (outputs.max(1).indices == targets).double()
+            found = classes(outputs)
+            return ((found == targets) & (found != NO_CLASS)).double()
         if targets.shape == outputs.shape and outputs.shape[1] > 1:
-            return (outputs.max(1).indices == targets.max(1).indices).double()
+            # row by row and without a look at values: this runs under vmap too, and does not wait for the device
+            right = (classes(outputs) == targets.max(1).indices).double()
+            whole = (targets.sum(1, dtype=torch.float64) - 1).abs() <= ROUNDED
+            return right.where((targets >= 0).all(1) & whole, math.nan)
     device = outputs.device if isinstance(outputs, Tensor) else next(iter(named(batch).values())).device
     return torch.full((length(batch),), math.nan, dtype=torch.float64, device=device)
 

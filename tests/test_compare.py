@@ -9,26 +9,28 @@ import torch
 from landscape_cli.main import run
 from torch import nn
 
-from landscape import Objective
+from landscape import Objective, build_model, load_data
 from landscape.checkpoint import load_checkpoint, save_checkpoint
 from landscape.comparing.points import Point, measure_point
 from landscape.comparing.subsets import points_of
 from landscape.comparing.table import POINTS, preset
 from landscape.comparison import Measured
 from landscape.draw import draw
-from landscape.errors import InputError, Stopped, UsageError
+from landscape.errors import InputError, NumericalError, Stopped, UsageError
 from landscape.recipe import Recipe
 from landscape.rescaling import rescale
 from landscape.results import Status
 from landscape.results.comparison import NOT_RESOLVED
+from landscape.sheet import as_text
 from landscape.store import Store
 from landscape.store.schema import content
 from landscape.studies.cells import Cells, Plan
 from landscape.studies.compare import compare, settings
 from landscape.studies.figures import draw_store
-from landscape.studies.groups import differing, subjects
+from landscape.studies.groups import differing, matched, subjects
 from landscape.studies.keeping import Attempt
 from landscape.studies.measured import Request, measured
+from landscape.studies.runfiles import read_log
 from landscape.studies.runs import run as train
 
 QUICK = preset("quick")
@@ -424,3 +426,71 @@ def of_matrix(objective, spectrum):
 
 def inside(interval, truth):
     return interval.low <= truth <= interval.high
+
+
+def test_groups_are_matched_by_their_initial_seeds(runs):
+    groups = {"small": f"{runs}/sb-[012].safetensors", "large": f"{runs}/lb-[123].safetensors"}
+    chosen = subjects(Request(samples=60), [], groups)
+    assert [(a.recipe.seed, b.recipe.seed) for a, b in matched(*chosen)] == [(1, 1), (2, 2)]
+    result = compare(chosen, Plan(measures=("train-loss",), pairs=("distance",), repeats=0, seed=0), grouped=True)
+    params = {
+        name: measured(Request(samples=60), [str(runs / f"{name}.safetensors")])[0].objective.params
+        for name in ("sb-1", "sb-2", "lb-1", "lb-2")
+    }
+    distances = [float((params[f"sb-{k}"] - params[f"lb-{k}"]).norm()) for k in (1, 2)]
+    assert result.relation_value[0, 0] == pytest.approx(np.mean(distances), rel=1e-5)
+    assert result.matched == {"small vs large": "2 pairs of runs of one initial seed each; 2 runs without one left out"}
+    other = {"small": f"{runs}/sb-[01].safetensors", "large": f"{runs}/lb-[23].safetensors"}
+    pairs = matched(*subjects(Request(samples=60), [], other))
+    assert [(a.recipe.seed, b.recipe.seed) for a, b in pairs] == [(0, 2), (1, 3)]
+
+
+def test_batch_statistics_of_any_of_the_networks_identify_the_comparison(runs, tmp_path):
+    train(recipe(16, 0, model_args={"widths": [12], "norm": "batch"}), tmp_path / "bn.safetensors", device="cpu")
+    paths = [str(runs / "sb-0.safetensors"), str(tmp_path / "bn.safetensors")]
+    stored, batches = (
+        subjects(Request(split=None, samples=64, **asked), paths, {}) for asked in ({}, {"bn": "batch", "bn_batch": 32})
+    )
+    assert settings(stored, PLAN, grouped=False) != settings(batches, PLAN, grouped=False)
+
+
+def test_a_block_of_params_has_its_own_start(runs):
+    plan = Plan(measures=("distance",), pairs=("update-cosine", "aligned-barrier"), repeats=0, seed=0)
+    paths = [runs / "sb-0.safetensors", runs / "lb-0.safetensors"]
+    result = found(paths, plan, params="1.*", samples=60)
+    for index, path in enumerate(paths):
+        start = read_log(path).initial_params
+        moved = load_checkpoint(path).tensors["1.weight"].numpy(), load_checkpoint(path).tensors["1.bias"].numpy()
+        names = [name for name, _ in build_model("mlp", {"widths": [12]}, load_data("digits"), 0).named_parameters()]
+        assert names[:2] == ["1.weight", "1.bias"]
+        block = np.concatenate([part.ravel() for part in moved])
+        assert result.value[0, index] == pytest.approx(np.linalg.norm(block - start[: block.size]), rel=1e-5)
+    assert np.isfinite(result.relation_value[0, 0])
+    assert "only some are measured" in result.relation_reasons["aligned-barrier"]["sb-0 vs lb-0"]
+
+
+def test_what_fails_numerically_is_printed_marked_and_ends_with_4(runs, capsys, monkeypatch):
+    def contradicted(*_args, **_more):
+        raise NumericalError("the product contradicts finite differences by 0.125")
+
+    monkeypatch.setattr("landscape.comparing.points.trace", contradicted)
+    words = ["compare", str(runs / "sb-0.safetensors"), str(runs / "lb-0.safetensors"), "--samples", "60"]
+    assert run([*words, "--measures", "train-loss,trace", "--repeats", "2", "--json"]) == 4
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["status"] == "non-finite"
+    verdicts_ = {measure["name"]: measure["verdict"] for measure in shown["measures"]}
+    assert verdicts_["trace"] == "not comparable"
+    assert "contradicts finite differences" in str(shown["measures"])
+
+
+def test_noise_scales_without_an_upper_end_are_not_told_apart(runs):
+    plan = Plan(measures=("noise-scale",), pairs=(), repeats=0, seed=0)
+    result = found([LARGE, "checkpoints/digits-small.safetensors"], plan)
+    assert not any("higher" in text for text in verdicts(result).values())
+
+
+def test_the_samples_of_both_splits_are_counted(runs):
+    result = found([runs / "sb-0.safetensors", runs / "lb-0.safetensors"], PLAN, samples=None)
+    assert (result.num_samples, result.num_all_samples) == (1437 // 3, 1437)
+    assert (result.num_test_samples, result.num_all_test_samples) == (120, 360)
+    assert "479 samples each (120 of the test split)" in as_text(result)

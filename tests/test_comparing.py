@@ -92,10 +92,13 @@ def test_presets_hold_each_other_and_the_quick_one_has_eight_measures_at_least()
 def test_names_come_in_the_order_of_the_table_and_unknown_ones_are_refused():
     assert named(["cka", "trace", "train-loss", "trace"]) == (("train-loss", "trace"), ("cka",))
     assert named(["distance"]) == (("distance",), ("distance",))
+    assert named([" train-loss", " cka", "", " "]) == (("train-loss",), ("cka",))
     with pytest.raises(UsageError, match="unknown measure 'sharp'"):
         named(["sharp"])
     with pytest.raises(UsageError, match="name some of"):
         named([])
+    with pytest.raises(UsageError, match="name some of"):
+        named([" ", ""])
     with pytest.raises(UsageError, match="unknown preset"):
         preset("slow")
     with pytest.raises(UsageError, match="unknown measure"):
@@ -308,6 +311,17 @@ def test_disagreement_is_counted_by_hand():
     found = measure_pair(Point(one), Point(other), "disagreement")
     assert found.value == 0.5
     assert (found.low, found.high) == pytest.approx((0.15, 0.85), abs=0.005)  # Wilson's, of 2 in 4
+
+
+def test_samples_of_no_class_are_disagreed_on():
+    """Two networks that overflow have not found the same."""
+    data = (torch.arange(4), torch.tensor([0, 0, 0, 0]))
+    broken = [[math.nan, 1], [1, math.nan], [math.inf, 0], [2, 1]]
+    one = Objective(Given(broken), "cross_entropy", data, dtype=DTYPE)
+    other = Objective(Given([[2.0, 1], *broken[1:]]), "cross_entropy", data, dtype=DTYPE)
+    assert predictions(one).tolist() == [-1, -1, -1, 0]
+    for pair in ((one, one), (one, other), (other, one)):
+        assert measure_pair(*map(Point, pair), "disagreement").value == 0.75
 
 
 def test_wilsons_interval():

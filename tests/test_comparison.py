@@ -1,6 +1,7 @@
 """Comparing minima: intervals against closed forms and by coverage, verdicts, the sheet's texts, the page."""
 
 import io
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -9,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import scipy.stats
+from matplotlib.text import Text
 
 from landscape import sheet
 from landscape.comparison import (
@@ -312,13 +314,14 @@ def test_what_is_not_on_equal_footing_is_told():
         measured("train-loss", 5 + WAVE, 9 + WAVE * 1.1),
         measured("trace", 5 + WAVE, 9 + WAVE * 1.1, scaling="raw"),
     ]
-    large = replace(EVEN, weight_decay=1e-4, architecture="mlp wide", num_params=12, gradient_norm=2.0)
+    large = replace(EVEN, weight_decay=1e-4, architecture="mlp wide", num_params=12, gradient_norm=2.0, loss=1.1)
     lines = made(*rows, footing={"small": [EVEN], "large": [large]}).warnings
     expected = (
         "weight decay (l2) differs in training (small 0, large 0.0001)",
         "architectures differ (params: small 9, large 12)",
-        "large is not at a minimum: gradient norm 2, and a step along the gradient would take 20% of the loss away",
-        "train losses differ (small 5, large 9)",
+        "large is not at a minimum: gradient norm 2, and a step along the gradient would take 18% of the loss away "
+        "(it was trained with weight decay 0.0001, which --l2 0.0001 counts)",
+        "train losses differ (small 1, large 1.1)",
         "a rescaling of layers that changes no output gives raw measures any value (Dinh et al. 2017): trace;",
     )
     assert len(lines) == len(expected)
@@ -335,22 +338,70 @@ def test_the_share_of_the_loss_above_the_minimum_is_that_of_a_quadratic():
     assert replace(at, gradient_norm=0.0, curvature=NAN, loss=0.0).share == 0
 
 
-def test_a_saddle_and_unconverged_runs_of_a_group_are_told():
-    rows = [
-        Measured(name=name, over="none", value=[value, 2.0])
-        for name, value in (("eigenvalue-max", 2.0), ("eigenvalue-min", -0.5))
-    ]
-    away = replace(EVEN, curvature=-1.0)
-    lines = made(*rows, footing={"small": [EVEN, away, EVEN], "large": [EVEN]}).warnings
-    assert any(line.startswith("1 of 3 runs of small are not at a minimum") for line in lines)
-    saddles = [line for line in full(rows).warnings if "no minimum" in line]
-    assert saddles == ["small is no minimum: its smallest eigenvalue is -0.5, the largest 2"]
+def warned(*rows, **footing):
+    return made(*rows, footing=dict.fromkeys(LABELS, [EVEN]) | footing).warnings
 
 
-def full(rows):
-    """A comparison whose values on all samples are known, as those over subsets are."""
-    over = [replace(row, over="subsets", draws=[np.full(3, value) for value in row.value]) for row in rows]
-    return made(*over, footing=dict.fromkeys(LABELS, [EVEN]))
+def test_saddles_and_unconverged_runs_of_a_group_are_told():
+    row = Measured(name="norm", over="none", value=[1.0, 2.0])
+    away, bent = replace(EVEN, curvature=-1.0), replace(EVEN, largest=2.0, smallest=-0.5)
+    (line,) = warned(row, small=[EVEN, away, EVEN])
+    assert line.startswith("1 of 3 runs of small are not at a minimum: gradient norm 0.001, and the loss curves down")
+    assert warned(row, small=[bent]) == ("small is no minimum: smallest eigenvalue -0.5, largest 2",)
+    (line,) = warned(row, small=[bent, EVEN])
+    assert line.startswith("1 of 2 runs of small are no minimum")
+    assert warned(row, small=[replace(bent, smallest=-0.1)]) == ()
+    assert warned(row, large=[replace(EVEN, loss=NAN)]) == ("large: the train loss is not finite",)
+
+
+def test_a_penalty_counts_in_the_loss_that_a_step_takes_away():
+    row = Measured(name="norm", over="none", value=[1.0, 2.0])
+    at = replace(EVEN, gradient_norm=1.0)  # the step takes .05
+    assert "5%" in warned(row, small=[at])[0]
+    assert warned(row, small=[replace(at, penalty=9.0)]) == ()
+
+
+def test_train_losses_that_differ_much_are_told_though_nobody_asked_or_it_is_not_resolved():
+    row, far = Measured(name="norm", over="none", value=[1.0, 2.0]), [replace(EVEN, loss=3.0)]
+    assert warned(row, large=far) == (
+        "train losses differ (small 1, large 3): sharpness and curvature follow the train loss",
+    )
+    wide = measured("train-loss", 1 + 9 * WAVE, 3 - 9 * WAVE)
+    assert full_verdict(wide) == NOT_RESOLVED
+    assert any("train losses differ" in line for line in warned(wide, large=far))
+    assert warned(row, large=[replace(EVEN, loss=1.1)]) == ()
+
+
+def full_verdict(row):
+    return int(made(row).verdict[0, 0])
+
+
+def test_values_that_are_not_resolved_tell_nothing_apart():
+    row = measured("noise-scale", 5 + WAVE, 90 + WAVE * 1.1)
+    assert full_verdict(row) == SECOND
+    open_ended = replace(row, unresolved={"large": "not resolved: no upper end"})
+    assert full_verdict(open_ended) == NOT_RESOLVED
+    assert made(open_ended).reason(0, 0) == "large: not resolved: no upper end"
+
+
+def test_a_whole_that_contradicts_its_subsets_is_told():
+    row = replace(measured("trace", 5 + WAVE, 9 + WAVE * 1.1), value=[9.0, 5.0], error=[0.5, NAN])
+    text = sheet.as_text(made(row))
+    assert "On all samples at once small vs large come out in the other order: trace." in text
+    assert "9.00 +- 0.98" in text
+
+
+def test_labels_that_read_like_a_pair_are_refused():
+    with pytest.raises(InputError, match="must not hold ' vs '"):
+        made(Measured(name="norm", over="none", value=[1.0, 2.0]), labels=("a vs b", "c"))
+
+
+def test_groups_of_one_run_have_no_verdicts_and_the_sheet_says_so():
+    row = measured("norm", [1.0], [2.0], over="seeds")
+    text = sheet.as_text(made(row, num_subsets=0, groups={"small": ["a"], "large": ["b"]}))
+    assert "A group of one run has no spread over seeds (small 1, large 1)" in text
+    assert "its intervals are over seeds" not in text
+    assert "by chance" not in text
 
 
 def test_one_function_at_other_params_is_told():
@@ -400,7 +451,7 @@ def test_the_sheet_of_two_checkpoints_speaks_of_these_alone():
     assert "these 2 checkpoints, a_1 and b|2%" in text
     assert "batch size" not in text
     assert "warning: they differ" in text
-    assert "flat, a_1 vs b|2%: not comparable: b|2%: none." in text
+    assert "flat: not comparable: b|2%: none." in text
     rows = [line.split() for line in text.splitlines()]
     assert ["norm", "(param)", "3", "2", "1", "a_1", "higher"] in rows
     assert ["barrier", "(loss)", "1.90", "+-", "0.10"] in rows
@@ -425,7 +476,7 @@ def test_json_has_what_programs_are_promised():
     found = json.loads(json.dumps(sheet.as_json(awkward()), allow_nan=False))
     first = found["measures"][0]
     assert {"name", "unit", "values", "difference", "verdict"} <= set(first)
-    assert set(first["values"]["a_1"]) == {"value", "low", "high", "full"}
+    assert set(first["values"]["a_1"]) == {"value", "low", "high", "full", "full_stderr"}
     assert first["difference"]["value"] == pytest.approx(-4)
     assert first["verdict"] == "b|2% higher"
     assert found["measures"][3]["values"]["b|2%"]["value"] is None
@@ -450,3 +501,75 @@ def test_the_page_is_drawn_the_same_twice(labels):
         return image.getvalue()
 
     assert page() == page()
+
+
+def paged(labels, measures=2, slices=True, cells=1e-5):
+    """A comparison as wordy as those of checkpoints are; all measures but the first two differ much."""
+    pairs, t = len(labels) * (len(labels) - 1) // 2, np.linspace(0, 1, 21)
+    alike, apart = (
+        [5 + WAVE * (-1) ** i for i in range(len(labels))],
+        [10.0**i * (5 + WAVE) for i in range(len(labels))],
+    )
+    rows = [
+        Measured(name="gone", over="subsets", draws=alike, section="loss and accuracy", incomparable="other networks"),
+        Measured(name="alike", over="subsets", draws=alike, section="loss and accuracy", unit="loss/param^2"),
+    ]
+    for i in range(23):
+        more = {"unit": "loss^(1/2)/param", "section": f"section {i // 5} (raw)", "scaling": "invariant"}
+        rows.append(Measured(name=f"a long name of measure {i}", over="subsets", draws=apart, **more))
+    ends = [Interval(1.234 * cells, *sorted((1.111 * cells, 1.357 * cells)))] * pairs
+    relations = [Relation(name=f"aligned barrier {i}", values=ends, unit="loss") for i in range(8)]
+    losses = 1e-6 * (1 + t) * np.ones((pairs, 1))
+    drawn = {"alpha": t, "slice_loss": losses[:1] * np.ones((len(labels), 1)), "t": t, "between_loss": losses}
+    drawn["aligned_loss"] = losses * 40
+    return made(*rows[:measures], labels=labels, relations=relations, **(drawn if slices else {}))
+
+
+LONG = {size: tuple(letter * size for letter in "mWaio") for size in (3, 12, 20, 80)}
+
+
+@pytest.mark.parametrize(
+    ("labels", "more"),
+    [
+        (("small", "large"), {"measures": 1}),
+        (("small", "large"), {"measures": 25, "slices": False}),
+        (("digits-small", "digits-large", "digits-large-updates"), {}),
+        *((LONG[size][:count], {"measures": 1 + size % 5}) for size in LONG for count in (2, 3)),
+        *((LONG[size], {"measures": measures}) for size, measures in ((3, 3), (12, 25), (80, 0), (20, 1))),
+        (LONG[12][:2], {"measures": 0, "slices": False}),
+        (("a$b", "c$d"), {"cells": -1.0}),
+        (("_a", "b"), {}),
+    ],
+)
+def test_the_page_has_no_texts_that_meet_or_leave_it(labels, more, monkeypatch):
+    texts, draw = [], Text.draw
+    monkeypatch.setattr(Text, "draw", lambda text, renderer: (texts.append(text), draw(text, renderer)))
+    with style():
+        figure, found = plt.figure(), paged(labels, **more)
+        draw_comparison(found, comparison_page(found, figure))
+        figure.draw_without_rendering()
+        texts = [text for text in texts if text.get_visible() and text.get_text().strip()]
+        boxes = {text: text.get_window_extent() for text in texts}
+        for text, box in boxes.items():
+            assert box.x0 >= 0 <= box.y0, text
+            assert box.x1 <= figure.bbox.x1, text
+            assert box.y1 <= figure.bbox.y1, text
+        met = [(a.get_text(), b.get_text()) for a, b in itertools.combinations(texts, 2) if boxes[a].overlaps(boxes[b])]
+        assert met == []
+    words = "\n".join(text.get_text() for text in texts)
+    assert all(label.replace("$", r"\$") in words for label in labels if len(label) < 80)
+    assert "of the pair (95 % intervals over samples)" in words
+    for axes in figure.axes if more.get("slices", True) else ():
+        if axes.get_xlabel().startswith("step"):
+            assert len(axes.get_legend().get_texts()) == len(labels)
+
+
+def test_the_page_says_that_intervals_of_groups_are_over_runs():
+    groups = {label: [f"{label}-{i}" for i in range(4)] for label in LABELS}
+    relations = [Relation(name="cosine", values=[Interval(0.1, 0.0, 0.2)])]
+    found = made(measured("trace", 5 + WAVE, 9 + WAVE, "seeds"), groups=groups, relations=relations)
+    with style():
+        figure = plt.figure()
+        draw_comparison(found, comparison_page(found, figure))
+        words = [text.get_text() for text in figure.findobj(Text)]
+    assert "of the pair (95 % intervals over matched runs)" in words

@@ -216,6 +216,37 @@ def test_measures_without_a_value_at_some_runs_are_held_against_the_others():
     assert "0 runs have a value" in found["reasons"]["none"]["gap"]
 
 
+def test_gaps_that_tie_are_not_ordered_by_rounding():
+    """All gaps are .1; as differences of two accuracies they are three different numbers."""
+    train = np.array([0.9, 0.7, 0.8, 1.0, 0.6])
+    test, values = np.array([0.8, 0.6, 0.7, 0.9, 0.5]), np.arange(5.0)
+    assert len(set(train - test)) > 1
+    targets = {"gap": train - test, "test-accuracy": test}
+    found = correlations({"a": values}, targets, np.arange(5), {"lr": "abcde"}, [0] * 5)
+    assert math.isnan(found["tau"][0, 0])
+    assert "target has one value" in found["reasons"]["a"]["gap"]
+    assert found["psi"][0, 0, 0] == 0
+    assert found["tau"][0, 1] == pytest.approx(scipy.stats.kendalltau(values, test).statistic)
+    shown = dict.fromkeys(("train_accuracy", "test_accuracy"), np.array([0.0, 0.0, 0.0]))
+    stored = table(**(shown | {"train_accuracy": train[:3], "test_accuracy": test[:3]}))
+    assert len(set(stored.gap)) == len(set(stored.target("gap"))) == 1
+
+
+def test_where_no_two_runs_differ_in_one_hyperparameter_alone_there_is_no_psi_with_a_reason():
+    values, gap = np.arange(6.0), RNG(0).normal(size=6)
+    targets, setting = {"gap": gap, "test-accuracy": -gap}, np.arange(6) // 3
+    axes, seeds = {"batch_size": ["16"] * 3 + ["64"] * 3}, [0, 1, 2, 3, 4, 2]
+    found = correlations({"a": values}, targets, setting, axes, [0, 1, 2, 3, 4, 5])
+    assert (found["psi"], found["granulated"]) == (None, None)
+    assert "no two runs of one seed" in found["reasons"]["granulated"]
+    holes = np.where(np.arange(6) == 5, np.nan, values)
+    found = correlations({"a": values, "b": holes, "c": values * np.nan}, targets, setting, axes, seeds)
+    assert np.isfinite(found["granulated"][0]).all()
+    assert np.isnan(found["granulated"][1:]).all()
+    assert "no two runs of one seed" in found["reasons"]["b"]["granulated"]
+    assert "granulated" not in {**found["reasons"], **found["reasons"]["a"], **found["reasons"]["c"]}
+
+
 # -- the result -------------------------------------------------------------------------------------------------------
 
 
@@ -306,7 +337,7 @@ def test_a_study_measures_each_checkpoint_and_holds_it_against_generalisation(he
         norm = math.sqrt(sum(float(t.double().square().sum()) for t in checkpoint.tensors.values()))
         assert found.value[1, i] == pytest.approx(norm, rel=1e-9)
         assert found.value[2, i] == pytest.approx(checkpoint.metadata["distance"], rel=1e-5)
-    for t, target in enumerate((found.train_accuracy - found.test_accuracy, found.test_accuracy)):
+    for t, target in enumerate((np.round(found.train_accuracy - found.test_accuracy, 9), found.test_accuracy)):
         for m in range(len(QUICK)):
             assert found.tau[m, t] == pytest.approx(scipy.stats.kendalltau(found.value[m], target).statistic)
     assert (found.num_settings == 6).all()
@@ -379,6 +410,50 @@ def test_runs_that_diverged_and_measures_that_fail_are_left_out_with_their_reaso
         name.unlink()
     with pytest.raises(NumericalError, match="2 of 3 runs diverged"):
         studied_at([PATTERN])
+
+
+@pytest.fixture
+def mixed(here):
+    """The pattern of runs of which the first has no batch norm and the others have."""
+    Path("nets.py").write_text(
+        "from torch import nn\n"
+        "def plain():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+        "def normed():\n    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10))\n"
+    )
+    for seed, name in enumerate(("plain", "normed", "normed")):
+        recipe = Recipe(**(BASE | {"model_args": {}}), model=f"{here}/nets.py:{name}", batch_size=50, seed=seed)
+        training.run(recipe, Path(f"mixed/{seed}.safetensors"))
+    return ["mixed/*.safetensors"]
+
+
+def test_other_batch_statistics_are_another_study_whatever_the_first_network_has(mixed):
+    keeper = Keeper(Store("r.h5"), [])
+    asked = replace(REQUEST, trust_recipe=True)
+    values = []
+    for request in (asked, replace(asked, bn="batch", bn_batch=50), replace(asked, bn="batch", bn_batch=75)):
+        found = studied_at(mixed, measures=["train-loss"], keeper=keeper, request=request)
+        assert found.value[0].tolist() == studied_at(mixed, measures=["train-loss"], request=request).value[0].tolist()
+        assert len(found.settings["model"]) == 2
+        values.append(found.value[0])
+    assert values[0][0] == values[1][0] == values[2][0]
+    assert len({value[1] for value in values}) == 3
+    assert len(Store("r.h5").entries()) == 3
+
+
+def test_the_start_of_training_identifies_a_study_that_asks_for_it(here):
+    logs = sorted(Path("runs").glob("*.run.h5"))
+    Path("away").mkdir()
+    for log in logs:
+        log.rename(Path("away") / log.name)
+    keeper, names = Keeper(Store("r.h5"), []), ["param-norm", "distance"]
+    without = studied_at([PATTERN], names, keeper)
+    plain = studied_at([PATTERN], names[:1], keeper)
+    assert np.isnan(without.value[1]).all()
+    for log in logs:
+        (Path("away") / log.name).rename(log)
+    assert np.isfinite(studied_at([PATTERN], names, keeper).value[1]).all()
+    assert studied_at([PATTERN], names[:1], keeper).settings == plain.settings
+    assert len(Store("r.h5").entries()) == 3
 
 
 def test_a_loss_that_is_not_finite_counts_as_diverged(here):
@@ -457,6 +532,7 @@ def test_measures_are_those_of_the_train_samples_at_one_minimum():
     assert set(quick) < set(standard) < set(full)
     assert not {"gap", "test-accuracy", "test-loss"} & set(full)
     assert measures_of(["sam", "distance"]) == ("distance", "sam")
+    assert measures_of(["train-loss", " sam", ""]) == ("train-loss", "sam")
     for names in (["gap"], ["barrier"], ["nope"], []):
         with pytest.raises(UsageError):
             measures_of(names)
@@ -494,6 +570,25 @@ def test_the_command_prints_a_table_or_rows_and_draws_them(here, capsys):
     ran(capsys, "figure r.h5 --out drawn")
     assert {path.stem for path in Path("drawn").iterdir()} == {"correlation-gap", "correlation-test-accuracy"}
     assert "12 checkpoints, tau with the gap: train-loss" in ran(capsys, "show r.h5").out
+
+
+def test_the_footer_counts_what_was_measured(here, capsys):
+    for path in Path("runs").glob("b15-lr0.02-*.safetensors"):
+        found = load_checkpoint(path)
+        save_checkpoint(path, found.tensors, found.recipe, dict(found.metadata or {}) | {"status": "non-finite"})
+    shown = ran(capsys, f"correlate {PATTERN} --measures train-loss").out
+    assert "5 settings of 10 checkpoints, 2 more diverged; measures on 150 samples" in shown
+
+
+def test_psi_is_explained_by_the_axes_that_have_one(here, capsys):
+    lone = "runs/b15-lr0.1-s0.safetensors runs/b50-lr0.1-s1.safetensors"
+    shown = ran(capsys, f"correlate {lone} runs/bfull-lr0.02-s0.safetensors --measures train-loss").out
+    assert "no Psi: no two runs of one seed that have a value differ in one hyper-parameter alone" in shown
+    assert "Psi: mean" not in shown
+    assert "Psi" not in shown.splitlines()[0]
+    both = "runs/b15-lr0.1-s0.safetensors runs/b50-lr0.1-s0.safetensors"
+    shown = ran(capsys, f"correlate {both} runs/bfull-lr0.02-s1.safetensors --measures train-loss").out
+    assert "Psi: mean of tau over batch_size, one of them varied at a time" in shown
 
 
 def test_too_few_settings_are_told_and_no_failure(here, capsys):

@@ -11,6 +11,8 @@ from torch import nn
 from landscape import Objective, specs
 from landscape.errors import InputError, UsageError
 from landscape.noise import gradient_noise
+from landscape.passes import classes
+from landscape.slices.together import at_once
 
 
 @pytest.mark.parametrize("name", [*PROBLEMS, "batch-norm-cnn-batch"])
@@ -107,6 +109,41 @@ def test_mse_is_torchs_and_takes_classes_as_one_hot_rows():
     truth = nn.functional.mse_loss(model(x), one_hot).item()
     for targets in (y, one_hot):
         assert Objective(model, "mse", (x, targets), dtype=DTYPE, chunk=7).value() == pytest.approx(truth, rel=1e-12)
+
+
+def answers(outputs, targets):
+    """The accuracy where the outputs are params, one row a sample, in chunks of three."""
+
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rows = nn.Parameter(torch.tensor(outputs, dtype=DTYPE))
+
+        def forward(self, inputs):
+            return self.rows[inputs]
+
+    given = Objective(Rows(), "mse", (torch.arange(len(outputs)), targets), dtype=DTYPE, chunk=3)
+    together = at_once([given, given])  # under vmap
+    np.testing.assert_array_equal(together.accuracy, [given.evaluate().accuracy] * 2)
+    return given.evaluate().accuracy
+
+
+def test_rows_are_classes_where_they_are_one_hot_or_distributions():
+    outputs = [[3.0, 1, 0], [0, 2, 1], [0, 1, 5], [1, 0, 0]]
+    soft = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.3, 0.4, 0.3], [0.1, 0.1, 0.8]], dtype=DTYPE)
+    for targets in (soft, soft.bfloat16(), torch.eye(3, dtype=DTYPE)[[0, 1, 1, 2]], torch.tensor([0, 1, 1, 2])):
+        assert answers(outputs, targets) == 0.5
+    real = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=DTYPE)
+    for targets in (real, real.abs(), real - real.mean(1, keepdim=True) + 1 / 3, torch.cat([soft[:3], real[:1]])):
+        assert math.isnan(answers(outputs, targets))
+
+
+def test_outputs_that_are_not_finite_are_no_answers():
+    nan, inf = math.nan, math.inf
+    outputs = [[nan, 0, 1], [0, nan, 1], [inf, 0, 0], [-inf, -inf, -inf], [1, -inf, 0], [2, 1, 0]]
+    for targets in (torch.zeros(6, dtype=torch.long), torch.eye(3, dtype=DTYPE)[[0] * 6]):
+        assert answers(outputs, targets) == pytest.approx(2 / 6)
+    assert classes(torch.tensor(outputs)).tolist() == [-1, -1, -1, -1, 0, 0]
 
 
 def test_tied_weights_count_once():

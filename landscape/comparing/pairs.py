@@ -14,11 +14,13 @@ from ..alignment import align
 from ..errors import InputError, NumericalError, UsageError, one_line
 from ..execution import has_batch_norm
 from ..objective import Objective
+from ..passes import NO_CLASS, classes
 from ..results import Line, Status
 from ..slices import line
 from ..slices.barriers import Z95
 from ..slices.courses import refuse_other_objective
 from ..subspace import subspace_overlap
+from ..vectors import layout_of
 from .points import NO_CLASSES, NO_START, NO_TEST, Point
 from .similarity import cka
 from .table import PAIRS
@@ -34,7 +36,7 @@ class Pair:
     """A measure between two minima: its value, the ends of its 95 % interval over samples where it has one.
 
     `layers`: the values of each param tensor, of cka those of each layer. `note`: why there is no value, or what to
-    hold against the one there is. `line`: the slice that a barrier was seen on.
+    hold against the one there is. `line`: the slice that a barrier was seen on. `status` as in `Value`.
     """
 
     value: float | None
@@ -43,6 +45,7 @@ class Pair:
     layers: Mapping[str, float] = field(default_factory=dict)
     note: str | None = None
     line: Line | None = None
+    status: Status = Status.COMPLETE
 
 
 def measure_pair(one: Point, other: Point, name: str) -> Pair:
@@ -58,8 +61,10 @@ def measure_pair(one: Point, other: Point, name: str) -> Pair:
     try:
         lacking = _lacking(one, other, PAIRS[name].needs)
         return Pair(None, note=lacking) if lacking else _BY_NAME[name](one, other)
-    except (InputError, NumericalError) as error:
+    except InputError as error:
         return Pair(None, note=one_line(error))
+    except NumericalError as error:
+        return Pair(None, note=one_line(error), status=Status.NON_FINITE)
 
 
 def refuse_other_samples(one: Point, other: Point) -> None:
@@ -135,19 +140,22 @@ def _angle(first: Tensor, second: Tensor) -> float:
 
 
 def _disagreement(one: Objective, other: Objective) -> Pair:
-    """The share of samples with other predictions, with Wilson's interval (1927) of a share."""
-    differ = int((predictions(one) != predictions(other)).sum())
+    """The share of samples with other predictions, with Wilson's interval (1927) of a share.
+
+    A sample that either puts into no class counts as one on which they differ.
+    """
+    mine, theirs = predictions(one), predictions(other)
+    differ = int(((mine != theirs) | (mine == NO_CLASS)).sum())
     count = one.num_samples
     return Pair(differ / count, *wilson(differ, count))
 
 
 def predictions(objective: Objective) -> Tensor:
-    """The class of the largest output of each sample, (N,). One forward pass."""
+    """The class of each sample (N,), -1 where its outputs are not finite (`passes.classes`). One forward pass."""
     parts, found = objective.parts(), []
     with objective.running(), torch.no_grad():
         for batch in objective.samples.chunks(objective.chunk):
-            outputs = objective.outputs(parts, batch)
-            found.append(outputs.max(1).indices)
+            found.append(classes(objective.outputs(parts, batch)))
     return torch.cat(found)
 
 
@@ -177,6 +185,8 @@ def _barrier(one: Point, other: Point) -> Pair:
 
 
 def _aligned_barrier(one: Point, other: Point) -> Pair:
+    if one.objective.layout != layout_of(one.objective.model):
+        return Pair(None, note="hidden units are permuted in all params, of which only some are measured")
     refuse_other_objective(one.objective, other.objective)
     found = align(one.objective, other.objective, restarts=RESTARTS, seed=one.seed)
     about = {key: getattr(found, key) for key in ("distance_before", "distance", "moved")}
@@ -186,19 +196,23 @@ def _aligned_barrier(one: Point, other: Point) -> Pair:
 def _along(one: Point, end: Objective, made: Mapping[str, object]) -> Pair:
     found = line(one.objective, end, ALPHAS, made=made)
     if found.barrier is None or not math.isfinite(found.barrier):
-        return Pair(None, note="the loss is not finite on the line between them", line=found)
-    if found.barrier <= ROUNDING * float(np.abs(found.loss[[0, -1]]).max()):
-        return Pair(0.0, 0.0, 0.0, line=found)
-    return Pair(found.barrier, found.barrier_low, found.barrier_high, line=found)
+        note = "the loss is not finite on the line between them"
+        return Pair(None, note=note, line=found, status=Status.NON_FINITE)
+    rounding, high = ROUNDING * float(np.abs(found.loss[[0, -1]]).max()), found.barrier_high
+    if found.barrier > rounding:
+        return Pair(found.barrier, found.barrier_low, high, line=found)
+    if high is None or high <= rounding:
+        return Pair(0.0, line=found)  # no interval: what is left of one is rounding
+    return Pair(0.0, 0.0, high, line=found)
 
 
 def _overlap(one: Point, other: Point) -> Pair:
     pairs = [point.leading() for point in (one, other)]
     count = len(pairs[0].eigenvalues)
-    notes = [f"random spans have {count / one.objective.layout.size:.1e}"]
-    if any(found.status is not Status.CONVERGED for found in pairs):
-        notes.append("not all eigenvectors converged")
-    return Pair(subspace_overlap(*pairs), note="; ".join(notes))
+    note = f"random spans have {count / one.objective.layout.size:.1e}"
+    if all(found.status is Status.CONVERGED for found in pairs):
+        return Pair(subspace_overlap(*pairs), note=note)
+    return Pair(subspace_overlap(*pairs), note=f"{note}; not all eigenvectors", status=Status.NOT_CONVERGED)
 
 
 _BY_NAME: Mapping[str, Callable[[Point, Point], Pair]] = {

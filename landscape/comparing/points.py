@@ -41,13 +41,20 @@ class Value(NamedTuple):
     """A measure's value with its standard error over probes or draws, None where nothing is drawn.
 
     `note`: why there is no value, or what to hold against the one there is. `resolution`: how far off the solver may
-    have left the value, in its unit.
+    have left the value, in its unit. `status`: `not resolved` of a value that is not to be told from others, `not
+    converged`, `non-finite` where there is none for a numerical reason.
     """
 
     value: float | None
     stderr: float | None = None
     note: str | None = None
     resolution: float = 0.0
+    status: Status = Status.COMPLETE
+
+    @property
+    def said(self) -> str:
+        """The note with the status that it explains."""
+        return self.note or "" if self.status == Status.COMPLETE else f"{self.status}: {self.note}"
 
 
 @dataclass(eq=False)
@@ -72,8 +79,16 @@ class Point:
         self.results, self.products = Shared(self.objective), Shared(self.objective)
 
     def release(self) -> None:
-        """Gives back the memory of products; what was found by them stays."""
+        """Gives back the memory of products and of vectors of n, but for eigenvectors; other numbers stay."""
         self.products = Shared(self.objective)
+        for name in ("gradient", "trace"):
+            self.results.found.pop(name, None)
+
+    def forget(self) -> None:
+        """Gives back the memory of eigenvectors too."""
+        self.release()
+        for key in [key for key in self.results.found if isinstance(key, tuple)]:
+            del self.results.found[key]
 
     def classes(self) -> int | None:
         """Classes of the outputs, where they are classes. A forward pass over one sample."""
@@ -166,10 +181,12 @@ def measure_point(point: Point, name: str) -> Value:
         if lacking:
             return Value(None, note=lacking)
         found = _OWN[name](point) if name in _OWN else _by_name(point, name)
-    except (InputError, NumericalError) as error:
+    except InputError as error:
         return Value(None, note=one_line(error))
+    except NumericalError as error:
+        return Value(None, note=one_line(error), status=Status.NON_FINITE)
     if found.value is not None and not math.isfinite(found.value):
-        return Value(None, note=found.note or "it is not finite")
+        return Value(None, note=found.note or "it is not finite", status=Status.NON_FINITE)
     return found
 
 
@@ -199,7 +216,7 @@ def _distance(point: Point) -> Value:
 def _end(found: Eigenpairs, index: int) -> Value:
     value, reach = float(found.eigenvalues[index]), float(found.residuals[index] * abs(found.eigenvalues).max())
     if found.status is not Status.CONVERGED:
-        return Value(value, note=f"not converged: residual {reach:.1e}", resolution=reach)
+        return Value(value, note=f"residual {reach:.1e}", resolution=reach, status=Status.NOT_CONVERGED)
     # the residual is relative to the largest value, so that the other end may be small against it
     note = f"residual {reach:.1e}" if reach > WORTH_TELLING * abs(value) else None
     return Value(value, note=note, resolution=reach)
@@ -224,20 +241,21 @@ def _relative_flatness(point: Point) -> Value:
 def _noise_scale(point: Point) -> Value:
     found = point.noise()
     if found.b_simple is None:
-        return Value(None, note="not resolved: the mean gradient is within its error at these samples")
-    note = None if found.b_simple_high is not None else "not resolved: its own interval has no upper end"
-    return Value(found.b_simple, note=note)
+        return Value(None, note="the mean gradient is within its error at these samples", status=Status.NOT_RESOLVED)
+    if found.b_simple_high is None:
+        return Value(found.b_simple, note="its own interval has no upper end", status=Status.NOT_RESOLVED)
+    return Value(found.b_simple)
 
 
 def _by_name(point: Point, name: str) -> Value:
     """A measure of `landscape sharpness` with its defaults."""
     found: Sharpness = measure(point.objective, name, seed=point.seed, shared=point.products)
-    note = None
     if found.status is Status.NOT_RESOLVED:
-        note = f"not resolved: {unresolved(name)}"
-    elif found.status is Status.NOT_CONVERGED:
-        note = f"not converged in {found.num_matvecs or found.iterations} steps"
-    return Value(found.value, found.stderr, note)
+        return Value(found.value, found.stderr, unresolved(name), status=found.status)
+    if found.status is Status.NOT_CONVERGED:
+        steps = found.num_matvecs or found.iterations
+        return Value(found.value, found.stderr, f"after {steps} steps", status=found.status)
+    return Value(found.value, found.stderr)
 
 
 _OWN: Mapping[str, Callable[[Point], Value]] = {

@@ -280,8 +280,10 @@ def preset(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def named(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names at points and between them that a list asks for, each once, in the order of the tables.
 
-    `distance` is both. UsageError for a name that is none, or an empty list.
+    Blanks around names, and names that are empty, do not count: a list is a text cut at its commas. `distance` is both.
+    UsageError for a name that is none, or an empty list.
     """
+    names = [name.strip() for name in names if name.strip()]
     unknown = [name for name in names if name not in POINTS and name not in PAIRS]
     if unknown or not names:
         there = ", ".join(dict.fromkeys([*POINTS, *PAIRS]))

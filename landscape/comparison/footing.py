@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..results.comparison import FIRST, FUNCTION, NOT_COMPARABLE, RAW, SECOND, Comparison
 
 UNCONVERGED = 0.01  # of the loss, that a step along the gradient would take away
 SADDLE = 0.1  # of the largest eigenvalue: a smallest one so far below zero is no flat direction that training left
+UNEQUAL = 1.2  # times the other: train losses that count as different whatever their intervals
 TRAIN_LOSS = "train-loss"  # the measure whose difference the others follow
 LOSSES = (TRAIN_LOSS, "test-loss")
 
@@ -18,7 +21,9 @@ LOSSES = (TRAIN_LOSS, "test-loss")
 class Footing:
     """What the measures of one minimum stand on: how it was trained, the network, and whether it is a minimum at all.
 
-    curvature: g'Hg / |g|^2 of the gradient g, in loss/param^2; nan: not known.
+    loss: the train loss without the penalty; penalty: what an l2 penalty adds to what is measured. curvature: g'Hg /
+    |g|^2 of the gradient g of both, in loss/param^2. largest, smallest: the ends of the Hessian's spectrum. nan: not
+    known.
     """
 
     weight_decay: float | None  # in training; None where no recipe says
@@ -27,6 +32,9 @@ class Footing:
     loss: float
     gradient_norm: float
     curvature: float
+    penalty: float = 0.0
+    largest: float = math.nan
+    smallest: float = math.nan
 
     @property
     def decrease(self) -> float:
@@ -41,16 +49,17 @@ class Footing:
 
     @property
     def share(self) -> float:
-        """That decrease over the loss."""
-        return self.decrease / abs(self.loss) if self.loss else (math.inf if self.decrease else 0.0)
+        """That decrease over the loss with its penalty."""
+        loss = abs(self.loss + self.penalty)
+        return self.decrease / loss if loss else (math.inf if self.decrease else 0.0)
 
 
 def unequal_footing(footing: Mapping[str, Sequence[Footing]], found: Comparison) -> list[str]:
     """A line for each reason to read the measures with care; `footing` has one for each checkpoint of a label."""
     lines = [_decays(footing), _networks(footing), *(_unconverged(label, runs) for label, runs in footing.items())]
-    lines += [_saddle(found, i) for i in range(len(found.labels))]
-    for k in range(len(found.pairs)):
-        lines += [_losses(found, k), _same_function(found, k)]
+    lines += [_saddle(label, runs) for label, runs in footing.items()]
+    for k, (first, second) in enumerate(found.pairs):
+        lines += [_losses(found, k, footing[first], footing[second]), _same_function(found, k)]
     lines.append(_raw(found))
     return [line for line in lines if line]
 
@@ -81,6 +90,9 @@ def _networks(footing: Mapping[str, Sequence[Footing]]) -> str:
 
 
 def _unconverged(label: str, runs: Sequence[Footing]) -> str:
+    lost = sum(not math.isfinite(run.loss) for run in runs)
+    if lost:
+        return f"{label}: the train loss is not finite" + (f" in {lost} of {len(runs)} runs" if len(runs) > 1 else "")
     away = [run for run in runs if run.share > UNCONVERGED]
     if not away:
         return ""
@@ -91,29 +103,34 @@ def _unconverged(label: str, runs: Sequence[Footing]) -> str:
         return f"{who} not at a minimum: {norm}, and the loss curves down along the gradient"
     most = "" if len(runs) == 1 else " at most"
     share = f"{worst.share:.0%}" if worst.share < 1 else "all"  # more than the loss only by the quadratic
-    return f"{who} not at a minimum: {norm}, and a step along the gradient would take {share} of the loss away{most}"
+    decays = sorted({run.weight_decay for run in away if run.weight_decay and not run.penalty})
+    hint = f" (it was trained with weight decay {decays[0]:g}, which --l2 {decays[0]:g} counts)" if decays else ""
+    return (
+        f"{who} not at a minimum: {norm}, and a step along the gradient would take {share} of the loss away{most}{hint}"
+    )
 
 
-def _saddle(found: Comparison, i: int) -> str:
-    ends = {name: found.full[found.measures.index(name), i] for name in ENDS if name in found.measures}
-    values = [ends.get(name, math.nan) for name in ENDS]
-    if not values[1] < -SADDLE * abs(values[0]):
+def _saddle(label: str, runs: Sequence[Footing]) -> str:
+    bent = [run for run in runs if run.smallest < -SADDLE * abs(run.largest)]
+    if not bent:
         return ""
-    return f"{found.labels[i]} is no minimum: its smallest eigenvalue is {values[1]:.2g}, the largest {values[0]:.2g}"
+    worst = min(bent, key=lambda run: run.smallest / abs(run.largest))
+    who = f"{label} is" if len(runs) == 1 else f"{len(bent)} of {len(runs)} runs of {label} are"
+    ends = f"smallest eigenvalue {worst.smallest:.2g}, largest {worst.largest:.2g}"
+    return f"{who} no minimum: {ends}"
 
 
-ENDS = ("eigenvalue-max", "eigenvalue-min")
-
-
-def _losses(found: Comparison, k: int) -> str:
-    if TRAIN_LOSS not in found.measures:
+def _losses(found: Comparison, k: int, first: Sequence[Footing], second: Sequence[Footing]) -> str:
+    """Where the difference is resolved; where it is not, or was not asked for, by its size."""
+    losses = [float(np.mean([run.loss for run in runs])) for runs in (first, second)]
+    low, high = sorted(map(abs, losses))
+    resolved = False
+    if TRAIN_LOSS in found.measures:
+        resolved = found.verdict[found.measures.index(TRAIN_LOSS), k] in (FIRST, SECOND)
+    if not resolved and not high > UNEQUAL * low:
         return ""
-    row = found.measures.index(TRAIN_LOSS)
-    if found.verdict[row, k] not in (FIRST, SECOND):
-        return ""
-    at = (found.first[k], found.second[k])
-    losses = ", ".join(f"{found.labels[i]} {found.value[row, i]:.3g}" for i in at)
-    return f"train losses differ ({losses}): sharpness and curvature follow the train loss"
+    shown = ", ".join(f"{label} {loss:.3g}" for label, loss in zip(found.pairs[k], losses, strict=True))
+    return f"train losses differ ({shown}): sharpness and curvature follow the train loss"
 
 
 def _same_function(found: Comparison, k: int) -> str:

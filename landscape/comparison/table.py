@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..results import Array, Status
-from ..results.comparison import MAX_T, Comparison, pair_name
+from ..results.comparison import JOINED, MAX_T, Comparison, pair_name
 from .footing import Footing, unequal_footing
 from .intervals import Interval
 from .measured import Measured, Relation
@@ -41,6 +41,8 @@ def compared(
     `footing` of each checkpoint of a label becomes warnings. Raises InputError for fewer than 2 labels, for a label
     that stands twice, or where a measure lacks what its interval is over.
     """
+    if any(JOINED in label for label in labels):
+        raise InputError(f"a label must not hold {JOINED!r}, which joins the names of a pair: {', '.join(labels)}")
     if len(labels) < 2 or len(set(labels)) < len(labels):
         raise InputError(f"a comparison needs 2 labels that differ, got {', '.join(labels) or 'none'}")
     rows = [one.checked(labels) for one in measured]
@@ -65,6 +67,9 @@ def compared(
         over=tuple(one.over for one in rows),
         **_columns(of_labels, ("value", "low", "high"), len(labels)),
         full=_matrix([[math.nan] * len(labels) if one.value is None else one.value for one in rows], len(labels)),
+        full_stderr=_matrix(
+            [[math.nan] * len(labels) if one.error is None else one.error for one in rows], len(labels)
+        ),
         draws=_draws(rows, len(labels)),
         first=np.array([i for i, _ in pairs]),
         second=np.array([j for _, j in pairs]),

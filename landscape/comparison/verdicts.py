@@ -67,8 +67,11 @@ def judge(one: Measured, labels: Sequence[str], pair: tuple[int, int], level: fl
     found = verdict(difference, resolution, bounded=one.over != NONE, p=asked, level=level)
     # few subsets of few samples may have equal accuracies by chance: the t interval would take them for certain
     alike = asked is None and one.over != NONE and difference.high - difference.low <= rounding
-    found = NOT_RESOLVED if alike else found
-    if found != NOT_RESOLVED:
+    open_ends = [f"{labels[at]}: {one.unresolved[labels[at]]}" for at in pair if labels[at] in one.unresolved]
+    found = NOT_RESOLVED if alike or open_ends else found
+    if open_ends:
+        reason = "; ".join(open_ends)
+    elif found != NOT_RESOLVED:
         reason = ""
     elif not abs(difference.value) > resolution:
         reason = f"equal within {'rounding' if resolution == rounding else 'what the solver resolves'}"

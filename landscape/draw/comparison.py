@@ -9,26 +9,52 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from ..results.base import Array
-from ..results.comparison import FIRST, INVARIANT, NONE, NOT_COMPARABLE, NOT_RESOLVED, SECOND, Comparison
-from .slices import wide
-from .style import MEASURES, WIDTH, look
+from ..results.comparison import FIRST, INVARIANT, NOT_COMPARABLE, NOT_RESOLVED, Comparison
+from .comparison_parts import (
+    GREY,
+    LINE,
+    SLICE,
+    UNDER,
+    draw_between,
+    draw_legend,
+    draw_relations,
+    draw_slices,
+    head_height,
+    keys_of_slices,
+    legend_height,
+    table_lines,
+)
+from .comparison_words import (
+    ALL,
+    COLUMN,
+    EDGE,
+    GAP,
+    LEGEND,
+    SMALL,
+    SPACE,
+    TEXT,
+    UNIT,
+    Plan,
+    fitting,
+    number,
+    plan,
+    width,
+)
+from .placing import size_of
+from .style import WIDTH, look
 
-ROW = 0.16  # inches, of a line of text
-HEAD = 1.35  # inches, for axis labels and legend
-SLICES = 1.9  # inches, of the slices with their labels
-TEXT = 6.5  # points
+ABOVE, BELOW = 34.0, 44.0  # points, of a panel's labels above and below it
+LEFT, BETWEEN = 50.0, 42.0  # points, left of the slices and of those between minima
+PARTS = 10.0  # points, between parts of the page
 WIDEST = 2.15  # of the axis, a little beyond 2, where one label has nothing of the other's
 NARROWEST = 0.15  # below that dots of what does not differ would look far apart
 ROOM = 1.15  # beyond the farthest end
 RATIOS = (1.05, 1.1, 1.2, 1.5, 2, 3, 10)  # that may be named at the top, with their inverses
-APART = 0.3  # of half the axis: the least distance of two names there
-GREY = "0.55"
-COLUMNS = (0.0, 0.36, 0.72)  # of the values and the unit
-LETTERS = 11  # of a label over its column
-SHORTER = {"of the Hessian": "of H", "normalised": "norm."}
+STEPS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # between ticks
+APART = 5.0  # points, the least distance of the numbers at two ticks
+OVER = 5.0  # points, that such a number may reach beyond its axis
 
 
 @dataclass(frozen=True)
@@ -40,29 +66,47 @@ class Page:
     relations: Axes | None = None
     slices: Axes | None = None
     between: Axes | None = None
+    columns: int | None = None  # panels in a row; None: all
 
 
 def comparison_page(found: Comparison, figure: Figure) -> Page:
-    """The axes that a comparison fills, in a figure that becomes as high as it needs."""
-    pairs = len(found.pairs)
-    heights = [ROW * len(_rows(found))]
-    heights += [ROW * (len(found.relations) + 1)] if found.relations else []
-    drawn = [losses is not None for losses in (found.slice_loss, found.t)]
-    heights += [SLICES] if any(drawn) else []
-    figure.set_size_inches(WIDTH, HEAD + sum(heights))
-    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
-    widths = [1.0] * pairs if pairs > 1 else [1.0, 0.62]
-    top = grid[0].subgridspec(1, len(widths), width_ratios=widths)
-    below = grid[-1].subgridspec(1, sum(drawn)) if any(drawn) else None
-    return Page(
-        panels=[figure.add_subplot(top[0, k]) for k in range(pairs)],
-        values=figure.add_subplot(top[0, 1]) if pairs == 1 else None,
-        relations=figure.add_subplot(grid[1].subgridspec(1, len(widths), width_ratios=widths)[0, :pairs])
-        if found.relations
-        else None,
-        slices=figure.add_subplot(below[0, 0]) if below is not None and drawn[0] else None,
-        between=figure.add_subplot(below[0, -1]) if below is not None and drawn[1] else None,
+    """The axes that a comparison fills, in a figure that becomes as high as it needs.
+
+    Panels stand in rows; none where there are no measures.
+    """
+    planned = plan(found)
+    inner = LINE * len(planned.rows)
+    rows = -(-len(found.pairs) // planned.columns) if planned.rows else 0
+    under = [at is not None for at in (found.slice_loss, found.t)]
+    room = (ALL - EDGE - LEFT - (PARTS + BETWEEN if all(under) else 0)) / (sum(under) or 1)
+    keys = [names for names, drawn in zip(keys_of_slices(found, planned), under, strict=True) if drawn]
+    heights = [head_height(found, planned)]
+    heights += [ABOVE + inner + BELOW] * rows
+    heights += [LINE * table_lines(found, planned) + PARTS] if found.relations else []
+    heights += [PARTS + SLICE + UNDER + max(legend_height(names, room) for names in keys)] if keys else []
+    tops = np.cumsum([0, *heights])
+    height = tops[-1] + EDGE
+    figure.set_layout_engine("none")  # it would make room for long texts by narrowing all that is beside them
+    figure.set_size_inches(WIDTH, height / 72)
+
+    def placed(left: float, top: float, across: float, down: float) -> Axes:
+        return figure.add_axes((left / ALL, 1 - (top + down) / height, across / ALL, down / height))
+
+    panels = []
+    for k in range(len(found.pairs) if rows else 0):
+        row, column = divmod(k, planned.columns)
+        left = planned.left + column * (planned.panel + GAP)
+        panels.append(placed(left, tops[1 + row] + ABOVE, planned.panel, inner))
+    values = None
+    if len(panels) == 1:
+        right = planned.left + planned.panel + SPACE
+        values = placed(right, tops[1] + ABOVE, ALL - EDGE - right, inner)
+    relations = placed(0, tops[1 + rows], ALL, heights[1 + rows] - PARTS) if found.relations else None
+    slices, between = (
+        placed(ALL - EDGE - room if last else LEFT, tops[-2] + PARTS, room, SLICE) if drawn else None
+        for last, drawn in enumerate(under)
     )
+    return Page(panels, values, relations, slices, between, planned.columns)
 
 
 def draw_comparison(found: Comparison, page: Page) -> None:
@@ -73,62 +117,24 @@ def draw_comparison(found: Comparison, page: Page) -> None:
     higher; hollow and grey: not resolved. Above, the ratio a / b of two positive values that it stands for. At the
     foot the loss of every minimum along one random direction, and between the minima of each pair.
     """
-    rows = _rows(found)
+    planned = plan(found)
     for k, axes in enumerate(page.panels):
-        _panel(found, k, axes, rows, named=k == 0)
+        if planned.rows:
+            _panel(found, k, axes, planned, named=k % (page.columns or len(page.panels)) == 0)
+        else:
+            axes.set_axis_off()
     if page.values is not None:
-        _values(found, page.values, rows)
+        _values(found, page.values, planned)
     if page.relations is not None:
-        _relations(found, page.relations)
+        draw_relations(found, planned, page.relations)
     if page.slices is not None:
-        _slices(found, page.slices)
+        draw_slices(found, planned, page.slices)
     if page.between is not None:
-        _between(found, page.between)
-    _legend(found, page.panels[0])
-
-
-def _slices(found: Comparison, axes: Axes) -> None:
-    assert found.alpha is not None
-    assert found.slice_loss is not None
-    for index, loss in enumerate(found.slice_loss):
-        axes.plot(found.alpha, loss, markevery=5, markersize=3, **look(index))
-    _scaled(axes, list(found.slice_loss))
-    axes.set(xlabel="step along a random direction,\nin norms of the filters", ylabel="train loss")
-
-
-def _between(found: Comparison, axes: Axes) -> None:
-    """Between the minima of each pair; dashed where the second's hidden units are permuted to fit the first's."""
-    assert found.t is not None
-    pairs = found.pairs
-    for losses, dash in ((found.between_loss, "-"), (found.aligned_loss, "--")):
-        for k, loss in enumerate(() if losses is None else losses):
-            colour = look(len(found.labels) + k + (dash == "--" and len(pairs) == 1))["color"]
-            name = " to ".join(pairs[k]) if len(pairs) > 1 else "as they are"
-            label = "aligned" if dash == "--" and k == 0 else name if dash == "-" else None
-            axes.plot(found.t, loss, color=colour, linestyle=dash, linewidth=1.1, label=label)
-    _scaled(axes, [row for losses in (found.between_loss, found.aligned_loss) if losses is not None for row in losses])
-    for k, place in enumerate((0.0, 1.0)) if len(pairs) == 1 else ():
-        axes.annotate(found.labels[k], (place, 1.0), xycoords=("data", "axes fraction"), fontsize=TEXT, ha="center",
-                      va="bottom")  # fmt: skip
-    axes.set(xlabel=f"from {pairs[0][0]} to {pairs[0][1]}" if len(pairs) == 1 else "from the first to the second")
-    axes.legend(fontsize=TEXT - 0.5, handlelength=1.6)
-
-
-def _scaled(axes: Axes, losses: list[Array]) -> None:
-    """A scale of powers where the losses reach over some."""
-    if wide(losses):
-        axes.set_yscale("log")
-    axes.tick_params(labelsize=TEXT)
-
-
-def _rows(found: Comparison) -> list[int | str]:
-    """Rows from above: measures by index, and the heads of sections."""
-    rows: list[int | str] = []
-    before = ""
-    for m, section in enumerate(found.sections):
-        rows += [section, m] if section != before else [m]
-        before = section
-    return rows
+        draw_between(found, planned, page.between)
+    foot = [axes for axes in (page.slices, page.between) if axes is not None]
+    if foot:
+        foot[0].set_ylabel("train loss", fontsize=LEGEND)
+    draw_legend(found, planned, next(axes for axes in (*page.panels, page.relations, *foot) if axes is not None))
 
 
 def normalised(found: Comparison, k: int) -> tuple[Array, Array, Array]:
@@ -141,10 +147,11 @@ def normalised(found: Comparison, k: int) -> tuple[Array, Array, Array]:
     return value, low, high
 
 
-def _panel(found: Comparison, k: int, axes: Axes, rows: Sequence[int | str], *, named: bool) -> None:
+def _panel(found: Comparison, k: int, axes: Axes, planned: Plan, *, named: bool) -> None:
     value, low, high = normalised(found, k)
     ends = np.abs(np.concatenate([value, low, high]))
     edge = min(WIDEST, max(NARROWEST, ROOM * ends[np.isfinite(ends)].max(initial=0.0)))
+    rows = planned.rows
     for at, row in enumerate(rows):
         if isinstance(row, str):
             continue
@@ -153,34 +160,45 @@ def _panel(found: Comparison, k: int, axes: Axes, rows: Sequence[int | str], *, 
         _dot(found, axes, (row, k), -at, (float(value[row]), float(low[row]), float(high[row])), edge)
     axes.axvline(0, color="0.3", linewidth=0.6, zorder=-1)
     axes.set(xlim=(-edge, edge), ylim=(-len(rows) + 0.5, 0.5))
-    axes.locator_params(axis="x", nbins=5, symmetric=True)
     axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    first, second = found.pairs[k]
+    axes.tick_params(axis="y", length=0, pad=SPACE)
+    scale = size_of(axes)[0] / (2 * edge)  # points of a unit of the axis
+    axes.set_xticks(_ticks(edge, scale))
+    axes.tick_params(axis="x", labelsize=TEXT)
     between = ", " if len(found.pairs) == 1 else "\n"
-    axes.set_xlabel(f"{first} - {second}{between}over their mean size", fontsize=7)
+    axes.set_xlabel(f"{planned.pair(found, k, ' - ')}{between}over their mean size", fontsize=TEXT)
     axes.set_yticks([-at for at in range(len(rows))] if named else [])
     if named:
-        axes.set_yticklabels([_name(found, row) for row in rows], fontsize=TEXT)
+        axes.set_yticklabels(planned.names, fontsize=TEXT)
         for row, text in zip(rows, axes.get_yticklabels(), strict=True):
             text.set_fontweight("bold" if isinstance(row, str) else "normal")
             invariant = not isinstance(row, str) and found.scaling[row] == INVARIANT
             text.set_fontstyle("italic" if invariant else "normal")
-    _ratios(axes, edge, f"{first} / {second}")
+    _ratios(axes, edge, scale, planned.pair(found, k, " / "))
 
 
-def _ratios(axes: Axes, edge: float, name: str) -> None:
+def _ticks(edge: float, scale: float) -> Array:
+    """Places from -edge to edge, zero among them, as close as their numbers may stand."""
+    for step in STEPS:
+        text = width(f"\N{MINUS SIGN}{step:g}")
+        count = math.floor((edge - (text / 2 - OVER) / scale) / step)
+        if count and step * scale >= text + APART:
+            return step * np.arange(-count, count + 1)
+    return np.zeros(1)
+
+
+def _ratios(axes: Axes, edge: float, scale: float, name: str) -> None:
     """Names of ratios r along the top, at 2 (r - 1) / (r + 1), as far apart as their text needs."""
-    shown = [1.0]
+    ratios, last, end = [1.0], 0.0, width("1") / 2
     for ratio in RATIOS:
-        place, last = (2 * (one - 1) / (one + 1) for one in (ratio, shown[-1]))
-        if place <= edge and place - last >= APART * edge:
-            shown.append(ratio)
-    ratios = [*(1 / ratio for ratio in shown[:0:-1]), *shown]
+        place, half = 2 * (ratio - 1) / (ratio + 1), max(map(width, (f"{ratio:g}", f"{1 / ratio:.2g}"))) / 2
+        inside = place <= edge and (edge - place) * scale >= half - OVER
+        if inside and (place - last) * scale >= half + end + APART:
+            ratios, last, end = [1 / ratio, *ratios, ratio], place, half
     places = [2 * (ratio - 1) / (ratio + 1) for ratio in ratios]
     top = axes.secondary_xaxis("top")
     top.set_xticks(places, [f"{ratio:.2g}" if ratio < 1 else f"{ratio:g}" for ratio in ratios], fontsize=TEXT)
-    top.set_xlabel(name, fontsize=7)
+    top.set_xlabel(name, fontsize=LEGEND)
     for place in places:
         axes.axvline(place, color="0.88", linewidth=0.5, zorder=-2)
 
@@ -206,71 +224,16 @@ def _dot(
     axes.plot([value], [row], marker=shape, color=colour, markerfacecolor=face, markersize=3.6, markeredgewidth=0.8)
 
 
-def _name(found: Comparison, row: int | str) -> str:
-    if isinstance(row, str):
-        return row
-    name = MEASURES.get(found.measures[row], found.titles[row])
-    for long, short in SHORTER.items():
-        name = name.replace(long, short)
-    return name
-
-
-def _values(found: Comparison, axes: Axes, rows: Sequence[int | str]) -> None:
+def _values(found: Comparison, axes: Axes, planned: Plan) -> None:
     """The values of both labels and the unit, in columns."""
     axes.set_axis_off()
-    axes.set(xlim=(0, 1), ylim=(-len(rows) + 0.5, 0.5))
-    labels = (
-        label if len(label) <= LETTERS else f"{label[: LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}" for label in found.labels
-    )
-    for place, head in zip(COLUMNS, (*labels, "unit"), strict=True):
+    axes.set(xlim=(0, 2 * COLUMN + UNIT), ylim=(-len(planned.rows) + 0.5, 0.5))
+    places = (0, COLUMN, 2 * COLUMN)
+    for place, head in zip(places, (*planned.labels, "unit"), strict=True):
         axes.annotate(head, (place, 0.5), (0, 3), textcoords="offset points", fontsize=TEXT)
-    for at, row in enumerate(rows):
+    for at, row in enumerate(planned.rows):
         if isinstance(row, int):
             unit = "" if found.units[row] == "1" else found.units[row].replace("^2", "\N{SUPERSCRIPT TWO}")
-            for place, cell in zip(COLUMNS, (*map(_number, found.value[row]), unit), strict=True):
-                axes.text(place, -at, cell, fontsize=TEXT - 0.5, va="center")
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{float(f'{value:.3g}'):g}"
-
-
-def _relations(found: Comparison, axes: Axes) -> None:
-    """Rows of text: what is measured of each pair, with its interval, under the panel of the pair."""
-    for side in ("left", "bottom"):
-        axes.spines[side].set_visible(False)
-    axes.set(xlim=(0, 1), ylim=(-len(found.relations) - 0.5, 0.5), xticks=[])
-    named = [
-        title if unit == "1" else f"{title} ({unit})"
-        for title, unit in zip(found.relation_titles, found.relation_units, strict=True)
-    ]
-    axes.set_yticks([-at for at in range(len(named) + 1)], ["of the pair", *named], fontsize=TEXT)
-    axes.get_yticklabels()[0].set_fontweight("bold")
-    axes.tick_params(axis="y", length=0)
-    for k, pair in enumerate(found.pairs):
-        ends = zip(found.relation_value[:, k], found.relation_low[:, k], found.relation_high[:, k], strict=True)
-        cells = [
-            _number(value) + (f" [{_number(low)}, {_number(high)}]" if math.isfinite(low + high) else "")
-            for value, low, high in ends
-        ]
-        for at, cell in enumerate([", ".join(pair) if len(found.pairs) > 1 else "", *cells]):
-            place = (k + 0.5) / len(found.pairs)
-            axes.text(place, -at, cell, fontsize=TEXT - 0.5, va="center", ha="center")
-
-
-def _legend(found: Comparison, axes: Axes) -> None:
-    """What colours and italics mean, and what bars are over."""
-    handles = []
-    for index, label in enumerate(found.labels):
-        higher = (found.verdict == FIRST) & (found.first == index) | (found.verdict == SECOND) & (found.second == index)
-        if higher.any():
-            handles.append(Line2D([], [], linewidth=1.1, label=f"{label} higher", markersize=3.6, **look(index)))
-    hollow = {"marker": "o", "markerfacecolor": "white", "markersize": 3.6, "linewidth": 1.1}
-    handles.append(Line2D([], [], color=GREY, label="not resolved", **hollow))
-    over = [kind for kind in dict.fromkeys(found.over) if kind != NONE]
-    notes = [f"bars: {found.level:.0%}".replace("%", " %") + f" over {', '.join(over)}"] if over else []
-    notes += [r"$\it{italic}$: rescaling does not move it"] if INVARIANT in found.scaling else []
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    title = "; ".join(notes) or None
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), title=title, title_fontsize=TEXT)
+            cells = (*map(number, found.value[row]), fitting(unit, UNIT, SMALL))
+            for place, cell in zip(places, cells, strict=True):
+                axes.text(place, -at, cell, fontsize=SMALL, va="center_baseline")

@@ -95,12 +95,17 @@ def draw(result: Result, ax: Axes | None = None, *, label: str = "") -> Axes:
         case BatchSizes():
             draw_batch_sizes({label or "batch size": result}, _side_by_side(axes, 3))
         case Comparison():
-            draw_comparison(result, Page(_side_by_side(axes, len(result.pairs))))
+            draw_comparison(result, _page(result, axes))
         case Correlation():
             draw_correlation(result, "gap", _cells(axes, *grid_of_measures(result)))
         case _:
             raise TypeError(f"draw takes a result, got {type(result).__name__}")
     return axes
+
+
+def _page(result: Comparison, axes: Axes) -> Page:
+    """The differences in the place of one, or what is of the pairs where nothing else was measured."""
+    return Page(_side_by_side(axes, len(result.pairs))) if result.measures else Page([], relations=axes)
 
 
 def _side_by_side(axes: Axes, count: int) -> list[Axes]:

@@ -15,6 +15,7 @@ BY_LABEL = ("measure", "label")
 BY_PAIR = ("measure", "minima_pair")
 OF_PAIRS = ("relation", "minima_pair")
 OWN = "that of the measure"
+JOINED = " vs "  # between the labels of a pair
 
 NOT_COMPARABLE, NOT_RESOLVED, FIRST, SECOND = 0, 1, 2, 3  # verdicts
 SUBSETS, PROBES, SEEDS, NONE = "subsets", "probes", "seeds", "none"  # what an interval is over
@@ -46,6 +47,7 @@ class Comparison(Result):
     low: Array = quantity("lower end of its interval; nan: none", dims=BY_LABEL, unit=OWN)
     high: Array = quantity("upper end of its interval; nan: none", dims=BY_LABEL, unit=OWN)
     full: Array = quantity("the measure on all samples at once; nan: not measured", dims=BY_LABEL, unit=OWN)
+    full_stderr: Array = quantity("its standard error over probes; nan: none, or exact", dims=BY_LABEL, unit=OWN)
     draws: Array | None = quantity(
         "the measure by subset or probe, the same ones for every label, or by run; nan: none",
         dims=("measure", "label", "draw"),
@@ -79,7 +81,12 @@ class Comparison(Result):
     num_subsets: int = quantity("disjoint subsets of the samples; 0: none")
     num_samples: int = quantity("samples of a subset, of all where there are none", unit="samples")
     num_all_samples: int = quantity("samples behind the values on all samples", unit="samples")
+    num_test_samples: int | None = quantity(
+        "test samples of a subset, of all where there are none", unit="samples", optional=True
+    )
+    num_all_test_samples: int | None = quantity("test samples in all", unit="samples", optional=True)
     groups: Mapping[str, Any] = mapping("by label the checkpoints of its training seeds; empty: labels are checkpoints")
+    matched: Mapping[str, Any] = mapping("of groups, by pair: how many pairs of runs its own measures are means over")
     differing: Mapping[str, Any] = mapping("what the labels' recipes differ in: by setting, then by label, each value")
     alpha: Array | None = quantity(
         "positions along a random direction with the norms of the filters (Li et al. 2018)",
@@ -156,4 +163,4 @@ class Comparison(Result):
 
 def pair_name(first: str, second: str) -> str:
     """How a pair is called in a file."""
-    return f"{first} vs {second}"
+    return f"{first}{JOINED}{second}"

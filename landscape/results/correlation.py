@@ -17,6 +17,15 @@ BY_AXIS = ("measure", "target", "hyperparameter")
 GAP, TEST_ACCURACY = TARGETS = ("gap", "test-accuracy")
 TODO, DONE, DIVERGED = 0, 1, 2  # the status of one run
 OWN = "that of the measure"
+DECIMALS = 12  # of a target: shares of fewer than a million samples lie further apart
+
+
+def rounded(target: Array) -> Array:
+    """What measures are held against, to 12 decimals, so that runs that tie have equal numbers.
+
+    a/N - b/M in floating point is off by some 1e-17, which would order gaps that are the same.
+    """
+    return np.round(target, DECIMALS)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,9 +83,23 @@ class Correlation(Result):
         return int((self.run_status == TODO).sum())
 
     @property
+    def diverged(self) -> int:
+        """Runs that are left out, since they diverged."""
+        return int((self.run_status == DIVERGED).sum())
+
+    @property
+    def num_measured(self) -> int:
+        return int((self.run_status == DONE).sum())
+
+    @property
+    def settings_measured(self) -> int:
+        """Different hyper-parameters of the runs that are measured."""
+        return len(np.unique(self.setting[self.run_status == DONE]))
+
+    @property
     def gap(self) -> Array:
         """Train accuracy less test accuracy of each run."""
-        return self.train_accuracy - self.test_accuracy
+        return rounded(self.train_accuracy - self.test_accuracy)
 
     def target(self, name: str) -> Array:
         """What measures are held against, of each run."""

@@ -10,6 +10,7 @@ from ..results.comparison import NONE, SUBSETS, Comparison
 
 SMALL, LARGE = 1e-3, 1e5  # magnitudes beyond which numbers are written with an exponent
 DIGITS = 4  # of a number without an interval; with one, two digits of its half-width
+Z95 = 1.96  # standard errors, over 30 probes
 EVEN = 0.02  # of the half-width: ends that lie closer to even about the value than two digits can show
 
 
@@ -69,7 +70,12 @@ def _of_label(found: Comparison, i: int, full: bool) -> list[tuple[str, list[str
     label, rows = found.labels[i], range(len(found.measures))
     cells = [(label, [number(found.value[m, i], found.low[m, i], found.high[m, i]) for m in rows])]
     # a measure without subsets has but one value, which would stand there twice
-    alls = [number(found.full[m, i]) if found.over[m] == SUBSETS else "" for m in rows]
+    error = Z95 * found.full_stderr
+    ends = zip(found.full - error, found.full + error, strict=True)
+    alls = [
+        number(found.full[m, i], low[i], high[i]) if found.over[m] == SUBSETS else ""
+        for m, (low, high) in enumerate(ends)
+    ]
     return [*cells, (f"{label}, all", alls)] if full and any(alls) else cells
 
 

@@ -14,13 +14,14 @@ from ..comparing.points import Point, Value, measure_point
 from ..comparing.subsets import points_of
 from ..comparing.table import POINTS
 from ..errors import InputError, NumericalError, Stopped
+from ..results import Status
 from ..resume import Pace
 from ..slices import line
-from .groups import Run, Subject
+from .groups import Run, Subject, matched
 from .slicing import directions_from
 
 ALL = "all"  # the part of a minimum's samples that is all of them
-FOOTING = "footing"  # a cell beside the measures: loss, gradient norm, curvature along the gradient
+FOOTING = "footing"  # a cell beside the measures: loss, penalty, gradient norm, curvature along the gradient
 SLICE = "slice"  # a cell: the loss along a random direction
 NORMALIZE = "filter"
 SLICE_ALPHAS = np.linspace(-1, 1, 21)
@@ -80,13 +81,10 @@ class Cells:
         return count * of_point + len(plan.pairs) * sum(1 for _ in self.matched())
 
     def matched(self) -> Iterator[tuple[str, str]]:
-        """The names of the runs that are held against each other: of groups the first with the first, and so on.
-
-        So each run stands in one pair of a pair of groups, and the pairs are independent.
-        """
+        """The names of the runs that are held against each other (`landscape.studies.groups.matched`)."""
         for at, subject in enumerate(self.subjects):
             for other in self.subjects[at + 1 :]:
-                for one, two in zip(subject.runs, other.runs, strict=False):
+                for one, two in matched(subject, other):
                     yield one.name, two.name
 
     def measure(self) -> None:
@@ -94,15 +92,19 @@ class Cells:
         for subject in self.subjects:
             for run in subject.runs:
                 self._minimum(run)
-        for one, two in self.matched():
+        pairs = list(self.matched())
+        for at, (one, two) in enumerate(pairs):
             for name in self.plan.pairs:
                 self._once(of_pair(one, two), ALL, name, lambda a=one, b=two, n=name: self._pair(a, b, n))
+            later = {name for pair in pairs[at + 1 :] for name in pair}
+            for name in {one, two} - later:
+                self.points[name].forget()
 
     def _minimum(self, run: Run) -> None:
         """All measures of a minimum on all samples, then on each subset; its products are given back between."""
         point = self.points[run.name]
         for name in self.plan.measures:
-            self._once(run.name, ALL, name, lambda name=name: list(measure_point(point, name)))
+            self._once(run.name, ALL, name, lambda name=name: _cell(point, name))
         self._once(run.name, ALL, FOOTING, lambda: _footing(point))
         self._once(run.name, ALL, SLICE, lambda: self._slice(run))
         if "overlap" in self.plan.pairs and not self._compared(run.name):
@@ -115,7 +117,7 @@ class Cells:
             return
         for index, part in enumerate(points_of(point, self.plan.repeats)):
             for name in names if index in wanted else ():
-                self._once(run.name, subset(index), name, lambda part=part, name=name: list(measure_point(part, name)))
+                self._once(run.name, subset(index), name, lambda part=part, name=name: _cell(part, name))
 
     def _has(self, of: str, part: str, names: Sequence[str]) -> bool:
         held = self.found.get(of, {}).get(part, {})
@@ -143,6 +145,7 @@ class Cells:
             "high": found.high,
             "layers": {layer: _finite(value) for layer, value in found.layers.items()},
             "note": found.note,
+            "status": str(found.status),
             "line": losses,
         }
 
@@ -166,7 +169,12 @@ class Cells:
     def value(self, run: str, part: str, name: str) -> Value | None:
         """A measure at a minimum; None where it is not measured yet."""
         cell = self.found.get(run, {}).get(part, {}).get(name)
-        return None if cell is None else Value(*cell)
+        return None if cell is None else Value(*cell[:-1], Status(cell[-1]))
+
+
+def _cell(point: Point, name: str) -> list[Any]:
+    found = measure_point(point, name)
+    return [*found[:-1], str(found.status)]
 
 
 def _of_samples(plan: Plan) -> list[str]:
@@ -175,9 +183,10 @@ def _of_samples(plan: Plan) -> list[str]:
 
 
 def _footing(point: Point) -> list[float | None]:
-    """Loss, gradient norm, curvature along the gradient; None for those that are not finite or not to be had."""
+    """Loss, penalty, gradient norm, curvature along the gradient; None for what is not finite or not to be had."""
     found: list[float | None] = []
-    for measure in (point.loss, point.gradient_norm, point.curvature_along):
+    penalty = float(point.objective.penalty())
+    for measure in (point.loss, lambda: penalty, point.gradient_norm, point.curvature_along):
         try:
             found.append(_finite(measure()))
         except (InputError, NumericalError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from ..errors import InputError, NumericalError, Stopped, UsageError, one_line
 from ..results import Array, Correlation, Status
 from ..results.correlation import DIVERGED, DONE, GAP, TEST_ACCURACY, TODO
 from ..resume import Pace
+from ..vectors import digest_of
 from .correlated import Run, grid_of
 from .groups import start_of
 from .keeping import Attempt, Found
@@ -27,6 +29,7 @@ LABEL = "correlation"
 LEVEL = 0.95
 SPLITS = ("train", "test")
 ENDS = tuple(f"{split}_{what}" for split in SPLITS for what in ("loss", "accuracy"))  # of a run, on all samples
+OF_NETWORK = ("model", "block", "bn", "bn_batch", "chunk")  # of an identity: what its network decides
 RUN = "run"  # among notes: of a run that has no values at all
 
 Progress = Callable[[int], None]  # called with the number of checkpoints done
@@ -79,7 +82,9 @@ def correlate(
         "measures": list(measures),
         "seed": request.seed,
         "checkpoints": [run.sha256 for run in runs],
+        "starts": _starts(runs, measures),
         **{name: value for name, value in measured.objective.identity.items() if name != "params"},
+        **_of_networks(runs, request, measured),
         "all_data": [whole.objective.samples.digest(), whole.test.samples.digest()],
     }
 
@@ -99,12 +104,43 @@ def correlate(
 
 def _pairs(runs: Sequence[Run], request: Request) -> Iterator[Pair]:
     """Each run's minimum over the samples of the measures, and over all of both splits; memory holds one run's."""
-    paths, labels = [str(run.path) for run in runs], [run.label for run in runs]
+    paths, labels = _named(runs)
     complete = replace(request, samples=None, split=None)
     whole = one_by_one(complete, paths, labels)
     if request.samples is None:
         return ((minimum, minimum) for minimum in whole)
     return zip(one_by_one(replace(request, split="train"), paths, labels), whole, strict=True)
+
+
+def _named(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
+    return [str(run.path) for run in runs], [run.label for run in runs]
+
+
+def _starts(runs: Sequence[Run], measures: Sequence[str]) -> list[str | None] | None:
+    """Digests of where each run began, which its log tells and not its checkpoint; None where no measure asks."""
+    if not any("start" in POINTS[name].needs for name in measures):
+        return None
+    starts = (None if run.diverged else start_of(run.path) for run in runs)  # memory holds one
+    return [None if start is None else digest_of({"": start}) for start in starts]
+
+
+def _of_networks(runs: Sequence[Run], request: Request, first: Minimum) -> dict[str, list[Any]]:
+    """What of an objective's identity hangs on its network: by name, the values of each architecture.
+
+    One network alone would not do: without batch norm its `bn` is eval, whatever was asked for. Builds every
+    architecture but the first once more, where there are several.
+    """
+    by_network: dict[Any, Run] = {}
+    for run in runs:
+        if not run.diverged:
+            own = None if request.model is not None or run.recipe is None else run.recipe
+            by_network.setdefault(own and (own.model, repr(own.model_args)), run)
+    others = list(by_network.values())[1:]
+    minima = one_by_one(replace(request, split="train"), *_named(others)) if others else ()
+    identities = [minimum.objective.identity for minimum in (first, *minima)]
+    values = dict.fromkeys(tuple(json.dumps(identity[name]) for name in OF_NETWORK) for identity in identities)
+    columns = zip(*values, strict=True)
+    return {name: [json.loads(v) for v in column] for name, column in zip(OF_NETWORK, columns, strict=True)}
 
 
 class _Table:
@@ -169,7 +205,7 @@ class _Table:
             self.value[m, i] = math.nan if value.value is None else value.value
             self.stderr[m, i] = math.nan if value.stderr is None else value.stderr
             if value.note:
-                self._note(name, run, value.note)
+                self._note(name, run, value.said)
 
     def _note(self, what: str, run: Run, note: str) -> None:
         self.notes.setdefault(what, {})[run.label] = note

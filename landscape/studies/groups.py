@@ -14,7 +14,9 @@ from torch import Tensor
 
 from ..checkpoint import load_checkpoint
 from ..errors import InputError
+from ..objective import Objective
 from ..recipe import Recipe
+from ..vectors import layout_of
 from . import runfiles
 from .measured import Minimum, Request, set_up
 
@@ -87,15 +89,35 @@ def _runs(request: Request, paths: Sequence[str]) -> list[Run]:
     setup = set_up(request, paths)
     minima = setup.minima(request.samples)
     return [
-        Run(minimum.label, minimum, checkpoint.recipe, start_of(checkpoint.path))
+        Run(minimum.label, minimum, checkpoint.recipe, _own(start_of(checkpoint.path), minimum.objective))
         for minimum, checkpoint in zip(minima, setup.checkpoints, strict=True)
     ]
+
+
+def _own(start: Tensor | None, objective: Objective) -> Tensor | None:
+    """The start in the params that are measured, where these are a block of all."""
+    whole = layout_of(objective.model)
+    if start is None or objective.layout == whole or len(start) != whole.size:
+        return start
+    return objective.layout.join(whole.named(start))
 
 
 def start_of(path: Path) -> Tensor | None:
     """The params (n,) that training started from, where that is known."""
     initial = runfiles.initial_params(path)
     return None if initial is None else torch.from_numpy(initial)
+
+
+def matched(one: Subject, other: Subject) -> list[tuple[Run, Run]]:
+    """The runs of two labels that are held against each other, each in one pair, so that the pairs are independent.
+
+    Those of one initial seed, where there are any: they began at the same point if the networks are alike, and pairs
+    that did are not to be mixed with pairs that did not. Else the first with the first, and so on.
+    """
+    by_seed = {run.recipe.seeds["init"]: run for run in reversed(other.runs) if run.recipe}
+    own = {run.recipe.seeds["init"]: run for run in reversed(one.runs) if run.recipe}
+    pairs = [(run, by_seed[seed]) for seed, run in own.items() if seed in by_seed]
+    return pairs[::-1] or list(zip(one.runs, other.runs, strict=False))
 
 
 def differing(found: Sequence[Subject]) -> dict[str, dict[str, list[Any]]]:
