@@ -125,7 +125,7 @@ def _chosen(preset_name: str | None, measures: str | None) -> tuple[tuple[str, .
         return preset(preset_name or "standard")
     if preset_name is not None:
         raise UsageError("--preset and --measures both say what is measured; give one")
-    return named([name.strip() for name in measures.split(",") if name.strip()])
+    return named(measures.split(","))
 
 
 def _groups(groups: tuple[str, ...]) -> dict[str, str]:

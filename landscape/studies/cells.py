@@ -169,7 +169,7 @@ class Cells:
     def value(self, run: str, part: str, name: str) -> Value | None:
         """A measure at a minimum; None where it is not measured yet."""
         cell = self.found.get(run, {}).get(part, {}).get(name)
-        return None if cell is None else Value(*cell[:-1], Status(cell[-1]))
+        return None if cell is None else Value(cell[0], cell[1], cell[2], cell[3], Status(cell[4]))
 
 
 def _cell(point: Point, name: str) -> list[Any]:

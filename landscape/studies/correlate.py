@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import digest
 from ..comparing.points import Point, measure_point
 from ..comparing.table import POINTS, named, preset
 from ..correlation import FEWEST_RUNS, GRANULATED, correlations
@@ -18,7 +19,7 @@ from ..errors import InputError, NumericalError, Stopped, UsageError, one_line
 from ..results import Array, Correlation, Status
 from ..results.correlation import DIVERGED, DONE, GAP, TEST_ACCURACY, TODO
 from ..resume import Pace
-from ..vectors import digest_of
+from . import runfiles
 from .correlated import Run, grid_of
 from .groups import start_of
 from .keeping import Attempt, Found
@@ -120,8 +121,8 @@ def _starts(runs: Sequence[Run], measures: Sequence[str]) -> list[str | None] | 
     """Digests of where each run began, which its log tells and not its checkpoint; None where no measure asks."""
     if not any("start" in POINTS[name].needs for name in measures):
         return None
-    starts = (None if run.diverged else start_of(run.path) for run in runs)  # memory holds one
-    return [None if start is None else digest_of({"": start}) for start in starts]
+    starts = (None if run.diverged else runfiles.initial_params(run.path) for run in runs)  # memory holds one
+    return [None if start is None else digest.of_arrays({"": start}) for start in starts]
 
 
 def _of_networks(runs: Sequence[Run], request: Request, first: Minimum) -> dict[str, list[Any]]:
@@ -186,7 +187,7 @@ class _Table:
         run = self.runs[i]
         if dict(minimum.inputs) != {str(run.path): run.sha256}:
             raise InputError(f"{run.path} has changed since it was first read; run this again")
-        point = Point(minimum.objective, whole.test, None if minimum.path is None else start_of(minimum.path), seed)
+        point = Point(minimum.objective, whole.test, start_of(run.path, minimum.objective), seed)
         all_samples = point if whole is minimum else Point(whole.objective, whole.test)
         try:
             for split in SPLITS:

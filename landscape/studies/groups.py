@@ -89,23 +89,20 @@ def _runs(request: Request, paths: Sequence[str]) -> list[Run]:
     setup = set_up(request, paths)
     minima = setup.minima(request.samples)
     return [
-        Run(minimum.label, minimum, checkpoint.recipe, _own(start_of(checkpoint.path), minimum.objective))
+        Run(minimum.label, minimum, checkpoint.recipe, start_of(checkpoint.path, minimum.objective))
         for minimum, checkpoint in zip(minima, setup.checkpoints, strict=True)
     ]
 
 
-def _own(start: Tensor | None, objective: Objective) -> Tensor | None:
-    """The start in the params that are measured, where these are a block of all."""
-    whole = layout_of(objective.model)
-    if start is None or objective.layout == whole or len(start) != whole.size:
+def start_of(path: Path, objective: Objective) -> Tensor | None:
+    """The measured params (n,) before the first update, where the run's log tells; of a block of params, its part."""
+    initial = runfiles.initial_params(path)
+    if initial is None:
+        return None
+    start, whole = torch.from_numpy(initial), layout_of(objective.model)
+    if objective.layout == whole or len(start) != whole.size:
         return start
     return objective.layout.join(whole.named(start))
-
-
-def start_of(path: Path) -> Tensor | None:
-    """The params (n,) that training started from, where that is known."""
-    initial = runfiles.initial_params(path)
-    return None if initial is None else torch.from_numpy(initial)
 
 
 def matched(one: Subject, other: Subject) -> list[tuple[Run, Run]]:
