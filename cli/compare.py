@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from landscape.studies.keeping import Attempt
 
 REPEATS = 5  # disjoint subsets: of 5,000 samples 1,000 each, and a t quantile of 2.8
+# of the result, printed as they are beside the measures
+ABOUT = (
+    *("labels", "num_subsets", "num_samples", "num_all_samples", "num_test_samples", "num_all_test_samples"),
+    *("level", "method", "groups", "matched", "differing"),
+)
 FORMATS = ("text", "markdown", "latex")
 
 
@@ -146,7 +151,8 @@ def _present(result: Comparison, label: str, origin: dict[str, Any], form: str, 
     from landscape import sheet
 
     if as_json:
-        shown = {"kind": result.kind, "status": result.status, "label": label, "labels": list(result.labels)}
+        about = {name: getattr(result, name) for name in ABOUT}
+        shown = {"kind": result.kind, "status": result.status, "label": label, **about}
         emit({**shown, **sheet.as_json(result), "provenance": origin})
     else:
         forms = {"text": sheet.as_text, "markdown": sheet.as_markdown, "latex": sheet.as_latex}

@@ -262,6 +262,7 @@ def test_the_command_stores_finds_and_draws(runs, tmp_path, capsys):
     assert run([*call, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["kind"], shown["status"], shown["label"]) == ("comparison", "complete", "sb-0--lb-0")
+    assert (shown["num_subsets"], shown["num_samples"], shown["num_all_samples"]) == (2, 100, 200)
     assert len(shown["measures"]) >= 8
     for measure in shown["measures"]:
         assert {"name", "unit", "values", "difference", "verdict"} <= set(measure)
