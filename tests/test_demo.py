@@ -30,6 +30,7 @@ def small(monkeypatch):
     monkeypatch.setattr(demo, "NUM_EIGENVALUES", 2)
     monkeypatch.setattr(demo, "DENSITY", {"probes": 2, "steps": 4})
     monkeypatch.setattr(demo, "REPEATS", 2)
+    monkeypatch.setattr(demo, "COMPARED", (("train-loss", "sam"), ("distance", "barrier")))
 
 
 def test_the_demo_makes_all_it_names_and_a_second_run_finds_it(small, tmp_path):

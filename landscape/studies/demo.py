@@ -52,6 +52,7 @@ DENSITY = {"probes": 4, "steps": 60}
 EPSILON = 1e-3
 LINE = np.linspace(-1, 2, 61)
 GRID = np.linspace(-1, 1, 41)
+COMPARED = preset("quick")
 REPEATS = 5
 
 Say = Callable[[str], None]
@@ -223,7 +224,7 @@ def _compared(checkpoints: Sequence[Path], obtain: _Analyst) -> None:
     """The three arms side by side."""
     request = Request(labels=tuple(ARMS), dtype="float64", split=None)
     arms = subjects(request, [str(path) for path in checkpoints], {})
-    measures, pairs = preset("quick")
+    measures, pairs = COMPARED
     plan = Plan(measures=measures, pairs=pairs, repeats=REPEATS, seed=0)
     obtain(
         "comparison",
