@@ -62,17 +62,10 @@ def _eigen(
     Products go into a journal beside the store. With `--save-vectors` the pairs are computed again where the store has
     them and the file beside it lacks the vectors.
     """
-    from landscape.errors import UsageError
-    from landscape.results import Eigenpairs, Eigenvectors
-
-    if k is not None and k < 1:
-        raise UsageError(f"-k must be at least 1, got {k}")
-    if not 0 < tol < math.inf or max_matvecs < 1:
-        raise UsageError("--tol must be positive and --max-matvecs at least 1")
-    if save_vectors and out is None:
-        raise UsageError("--save-vectors needs --out, beside which the vectors go")
+    _refuse(k, tol, max_matvecs, without_place=save_vectors and out is None)
     store = checked_store(out, resume=resume)
     asked = options.request(**flags)
+    from landscape.results import Eigenpairs, Eigenvectors
     from landscape.spectrum import settings, top_eigenpairs
     from landscape.store import Store, vectors_path
     from landscape.studies.matrices import operator_of
@@ -112,6 +105,18 @@ def _eigen(
     if result.self_check.get("precision", 0.0) > IMPRECISE:
         tell(f"float32 products are off by {result.self_check['precision']:.1e} here; --dtype float64 is exact")
     return present(result, minimum.label, provenance, _text(result), as_json, on_test(minimum))
+
+
+def _refuse(k: int | None, tol: float, max_matvecs: int, *, without_place: bool) -> None:
+    """UsageError for numbers out of range, or for vectors without a place to go."""
+    from landscape.errors import UsageError
+
+    if k is not None and k < 1:
+        raise UsageError(f"-k must be at least 1, got {k}")
+    if not 0 < tol < math.inf or max_matvecs < 1:
+        raise UsageError("--tol must be positive and --max-matvecs at least 1")
+    if without_place:
+        raise UsageError("--save-vectors needs --out, beside which the vectors go")
 
 
 def _with_vectors(

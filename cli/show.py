@@ -149,6 +149,17 @@ def _described(entry: Entry) -> dict[str, Any]:
     }
 
 
+def _of_sharpness(result: Any) -> str:
+    from landscape.results.sharpness import definition, options_of
+
+    given = (("epsilon", result.epsilon), ("rho", result.rho))
+    words = [f"{name} {value:g}" for name, value in given if value is not None]
+    words += definition(options_of(result), result.settings)
+    error = "" if not result.stderr else f" +- {result.stderr:.1g}"
+    what = ", ".join((result.measure, *words))
+    return f"{what}: {result.value:.4g}{error} at loss {result.loss:.4g}"
+
+
 def _summary(result: Any) -> str:
     """What was found, in a few words."""
     from landscape import results
@@ -183,14 +194,7 @@ def _summary(result: Any) -> str:
         case results.Plane():
             return f"{len(result.alpha)} x {len(result.beta)} points, {int(result.evaluated.sum())} evaluated"
         case results.Sharpness():
-            from landscape.results.sharpness import definition, options_of
-
-            given = (("epsilon", result.epsilon), ("rho", result.rho))
-            words = [f"{name} {value:g}" for name, value in given if value is not None]
-            words += definition(options_of(result), result.settings)
-            error = "" if not result.stderr else f" +- {result.stderr:.1g}"
-            what = ", ".join((result.measure, *words))
-            return f"{what}: {result.value:.4g}{error} at loss {result.loss:.4g}"
+            return _of_sharpness(result)
         case results.SharpnessSeries():
             return f"{result.measure} against {result.against}: {len(result.names)} checkpoints"
         case results.GradientNoise():

@@ -232,11 +232,10 @@ def test_verdicts_follow_from_intervals():
         Measured(name="exact", over="none", value=[3.0, 2.0]),
         Measured(name="probed", over="probes", value=[3.0, 2.0], error=[0.1, 0.1], freedom=[9, 9]),
         measured("missing", 5 + WAVE, [NAN] * 4, reasons={"large": "did not converge"}),
-        measured("other", 5 + WAVE, 9 + WAVE, incomparable="other networks"),
         measured("single", [5.0], [9.0]),
         level=0.95,
     )
-    codes = [SECOND, NOT_RESOLVED, NOT_RESOLVED, NOT_RESOLVED, FIRST, FIRST, NOT_COMPARABLE, NOT_COMPARABLE, 1]
+    codes = [SECOND, NOT_RESOLVED, NOT_RESOLVED, NOT_RESOLVED, FIRST, FIRST, NOT_COMPARABLE, 1]
     assert found.verdict[:, 0].tolist() == codes
     assert found.verdict_text(0, 0) == "large higher"
     assert found.verdict_text(4, 0) == "small higher"
@@ -244,8 +243,7 @@ def test_verdicts_follow_from_intervals():
     assert found.reason(2, 0) == "equal within what the solver resolves"
     assert "no spread" in found.reason(3, 0)
     assert found.reason(6, 0) == "large: did not converge"
-    assert found.reason(7, 0) == "other networks"
-    assert found.reason(8, 0) == "no interval: fewer than two subsets"
+    assert found.reason(7, 0) == "no interval: fewer than two subsets"
     assert found.value[6, 0] == 5  # what is known of the other label stays
 
 
@@ -511,7 +509,7 @@ def paged(labels, measures=2, slices=True, cells=1e-5):
         [10.0**i * (5 + WAVE) for i in range(len(labels))],
     )
     rows = [
-        Measured(name="gone", over="subsets", draws=alike, section="loss and accuracy", incomparable="other networks"),
+        Measured(name="gone", over="subsets", draws=[part * NAN for part in alike], section="loss and accuracy"),
         Measured(name="alike", over="subsets", draws=alike, section="loss and accuracy", unit="loss/param^2"),
     ]
     for i in range(23):

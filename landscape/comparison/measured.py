@@ -19,10 +19,9 @@ class Measured:
 
     `over` subsets or probes: `draws`, the same subsets or probes for every label, or for probes `value` and `error`;
     over seeds: `draws`, one number a run, any number of them; over none: `value`. With draws over subsets `value` is
-    the measure on all samples. A label without a value has its reason in `reasons`; `incomparable` says why
-    no two labels compare, whatever their values. Differences up to `resolution`, in the unit, are the solver's. Labels
-    in `unresolved`, with the reason, have values that are not to be told from others. With draws over subsets `error`
-    is that of `value`.
+    the measure on all samples, `error` that of it. A label without a value has its reason in `reasons`. Differences up
+    to `resolution`, in the unit, are the solver's. Labels in `unresolved`, with the reason, have values that are not to
+    be told from others.
     """
 
     name: str
@@ -37,7 +36,6 @@ class Measured:
     freedom: Sequence[float] | None = None  # degrees of freedom of each error; none: infinite
     resolution: float = 0.0
     reasons: Mapping[str, str] = field(default_factory=dict)
-    incomparable: str = ""
     unresolved: Mapping[str, str] = field(default_factory=dict)
 
     def checked(self, labels: Sequence[str]) -> Measured:

@@ -47,48 +47,22 @@ def compared(
         raise InputError(f"a comparison needs 2 labels that differ, got {', '.join(labels) or 'none'}")
     rows = [one.checked(labels) for one in measured]
     pairs = list(itertools.combinations(range(len(labels)), 2))
-    of_labels = [[one.of_label(i, level) for i in range(len(labels))] for one in rows]
     method = method_for(groups)
     tests = [tested(rows, i, j, seed) for i, j in pairs] if method == MAX_T else None
     judged = [
         [judge(one, labels, pair, level, None if tests is None else tests[k][0][m]) for k, pair in enumerate(pairs)]
         for m, one in enumerate(rows)
     ]
-    reasons = {one.name: {**one.reasons, **_reasons(judged[m], labels, pairs)} for m, one in enumerate(rows)}
     found = Comparison(
         status=more.pop("status", Status.COMPLETE),
         settings=settings,
         labels=tuple(labels),
-        measures=tuple(one.name for one in rows),
-        titles=tuple(one.title or one.name.replace("-", " ") for one in rows),
-        units=tuple(one.unit for one in rows),
-        sections=tuple(one.section for one in rows),
-        scaling=tuple(one.scaling for one in rows),
-        over=tuple(one.over for one in rows),
-        **_columns(of_labels, ("value", "low", "high"), len(labels)),
-        full=_matrix([[math.nan] * len(labels) if one.value is None else one.value for one in rows], len(labels)),
-        full_stderr=_matrix(
-            [[math.nan] * len(labels) if one.error is None else one.error for one in rows], len(labels)
-        ),
-        draws=_draws(rows, len(labels)),
+        **_of_labels(rows, labels, level),
         first=np.array([i for i, _ in pairs]),
         second=np.array([j for _, j in pairs]),
-        **_columns(
-            [[one.difference for one in row] for row in judged],
-            ("difference", "difference_low", "difference_high"),
-            len(pairs),
-        ),
-        resolution=_matrix([[one.resolution for one in row] for row in judged], len(pairs)),
+        **_of_differences(rows, judged, labels, pairs),
         p_value=None if groups is None else _matrix([[one.p for one in row] for row in judged], len(pairs)),
-        verdict=_matrix([[one.verdict for one in row] for row in judged], len(pairs)).astype(np.uint8),
-        reasons={name: why for name, why in reasons.items() if why},
-        relations=tuple(one.name for one in relations),
-        relation_titles=tuple(one.title or one.name.replace("-", " ") for one in relations),
-        relation_units=tuple(one.unit for one in relations),
-        relation_reasons={one.name: dict(one.reasons) for one in relations if one.reasons},
-        **_columns(
-            [list(one.values) for one in relations], ("relation_value", "relation_low", "relation_high"), len(pairs)
-        ),
+        **_of_relations(relations, len(pairs)),
         level=level,
         method=method,
         exchanges=None if tests is None else max(test.exchanges for _, test in tests),
@@ -101,6 +75,53 @@ def compared(
     )
     lines = (*(unequal_footing(footing, found) if footing else ()), *found.warnings)
     return replace(found, warnings=lines)
+
+
+def _of_labels(rows: Sequence[Measured], labels: Sequence[str], level: float) -> dict[str, Any]:
+    """The fields of the result that have a row for each measure and a column for each label, with their names."""
+    unknown = [math.nan] * len(labels)
+    values = [[one.of_label(i, level) for i in range(len(labels))] for one in rows]
+    return {
+        "measures": tuple(one.name for one in rows),
+        "titles": tuple(one.title or one.name.replace("-", " ") for one in rows),
+        "units": tuple(one.unit for one in rows),
+        "sections": tuple(one.section for one in rows),
+        "scaling": tuple(one.scaling for one in rows),
+        "over": tuple(one.over for one in rows),
+        **_columns(values, ("value", "low", "high"), len(labels)),
+        "full": _matrix([unknown if one.value is None else one.value for one in rows], len(labels)),
+        "full_stderr": _matrix([unknown if one.error is None else one.error for one in rows], len(labels)),
+        "draws": _draws(rows, len(labels)),
+    }
+
+
+def _of_differences(
+    rows: Sequence[Measured],
+    judged: Sequence[Sequence[Judged]],
+    labels: Sequence[str],
+    pairs: Sequence[tuple[int, int]],
+) -> dict[str, Any]:
+    """Those that have a row for each measure and a column for each pair, and why there is no more to say."""
+    differences = [[one.difference for one in row] for row in judged]
+    reasons = {one.name: {**one.reasons, **_reasons(judged[m], labels, pairs)} for m, one in enumerate(rows)}
+    return {
+        **_columns(differences, ("difference", "difference_low", "difference_high"), len(pairs)),
+        "resolution": _matrix([[one.resolution for one in row] for row in judged], len(pairs)),
+        "verdict": _matrix([[one.verdict for one in row] for row in judged], len(pairs)).astype(np.uint8),
+        "reasons": {name: why for name, why in reasons.items() if why},
+    }
+
+
+def _of_relations(relations: Sequence[Relation], pairs: int) -> dict[str, Any]:
+    """Those of the pairs themselves."""
+    values = [list(one.values) for one in relations]
+    return {
+        "relations": tuple(one.name for one in relations),
+        "relation_titles": tuple(one.title or one.name.replace("-", " ") for one in relations),
+        "relation_units": tuple(one.unit for one in relations),
+        "relation_reasons": {one.name: dict(one.reasons) for one in relations if one.reasons},
+        **_columns(values, ("relation_value", "relation_low", "relation_high"), pairs),
+    }
 
 
 def _reasons(judged: Sequence[Judged], labels: Sequence[str], pairs: Sequence[tuple[int, int]]) -> dict[str, str]:

@@ -57,7 +57,7 @@ def judge(one: Measured, labels: Sequence[str], pair: tuple[int, int], level: fl
     i, j = pair
     values = [one.of_label(at, level).value for at in pair]
     lacking = [labels[at] for at, value in zip(pair, values, strict=True) if not math.isfinite(value)]
-    why = one.incomparable or "; ".join(f"{label}: {one.reasons.get(label, 'no finite value')}" for label in lacking)
+    why = "; ".join(f"{label}: {one.reasons.get(label, 'no finite value')}" for label in lacking)
     if why:
         return Judged(UNKNOWN, math.nan, math.nan, NOT_COMPARABLE, why)
     difference, p = one.difference(i, j, level)
@@ -95,7 +95,7 @@ def method_for(groups: Mapping[str, Sequence[str]] | None) -> str:
 
 def tested(rows: Sequence[Measured], i: int, j: int, seed: int) -> tuple[Array, MaxT]:
     """Adjusted p of every measure, nan for those that are no part of the test."""
-    tested = [m for m, one in enumerate(rows) if one.over == SEEDS and not one.incomparable]
+    tested = [m for m, one in enumerate(rows) if one.over == SEEDS]
     sides = []
     for at in (i, j):
         runs = [np.asarray(draws[at], dtype=float) for m in tested if (draws := rows[m].draws) is not None]
